@@ -1,0 +1,21 @@
+"""Text-prompted segmentation with nothing trained for it, after "Peekaboo: Text to Image Diffusion Models are Zero-Shot Segmentors"."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import load, segment
+    from .results import Result
+    from .segmenter import Segmenter
+
+__version__ = "0.1.0"
+__all__ = ["Result", "Segmenter", "load", "segment"]
+_HOMES = {"load": "api", "segment": "api", "Result": "results", "Segmenter": "segmenter"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use, so that `import peekaboo.functional` costs no Lightning."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module 'peekaboo' has no attribute {name!r}")

@@ -1,0 +1,9 @@
+"""What an alpha is made of: fields, and wrappers around them."""
+
+from .base import Alpha
+from .bilateral import Bilateral
+from .competing import Competing
+from .fourier import Fourier
+from .raster import Raster
+
+__all__ = ["Alpha", "Bilateral", "Competing", "Fourier", "Raster"]

@@ -1,0 +1,33 @@
+"""The contract of every alpha parametrization, and the one place where a field becomes an opacity."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+
+class Alpha(nn.Module):
+    """N opacity maps that are optimised side by side, one for each (image, prompt) pair.
+
+    To add a parametrization, subclass this, implement :meth:`reset` and :meth:`logits`, and name the class in YAML
+    (docs/extending.md). Constructor arguments are the configuration; shapes arrive with :meth:`reset`.
+    """
+
+    @abstractmethod
+    def reset(self, image: Tensor, seeds: list[int]) -> None:
+        """Starts N new maps, with fresh parameters.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1]; the maps get its height, width, device and number.
+            seeds: of each map's random initial values. A map must not depend on its neighbours: draw with
+                :class:`peekaboo.functional.random.Draws`, which has a generator for each.
+        """
+
+    @abstractmethod
+    def logits(self) -> Tensor:
+        """Returns (N, 1, H, W), unbounded, differentiable in the parameters."""
+
+    def forward(self) -> Tensor:
+        """Returns the opacities (N, 1, H, W) in [0, 1]."""
+        return self.logits().sigmoid()

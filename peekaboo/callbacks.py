@@ -1,0 +1,143 @@
+"""What a run shows while it goes on, and leaves when it ends. Nothing here changes a mask."""
+
+from __future__ import annotations
+
+import re
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from .export import overlay, save_result
+from .functional.compositing import composite
+from .results import Result
+from .segmenter import Segmenter
+
+BACKDROPS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "green": (0.0, 0.7, 0.2)}
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Returns the folder of this run: ``lightning_logs/version_N``, or the root without a logger."""
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def slug(text: str) -> str:
+    """Makes a file name of a prompt."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60] or "prompt"
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what decides a result."""
+    found = {}
+    for name in ("peekaboo", "torch", "lightning", "diffusers", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[name] = "unknown"
+    return found
+
+
+class MaskBoard(Callback):
+    """Writes scalars and pictures of a fit to TensorBoard.
+
+    Scalars, every ``trainer.log_every_n_steps``: ``loss/total``, ``loss/loss``, ``loss/penalty``, ``alpha/mean``,
+    ``gradient_norm``, ``iterations_per_second``, ``skipped_steps``, and ``iou`` with a ground truth. Pictures: ``alpha``,
+    ``mask``, ``overlay`` and ``composite/black|white|green``.
+
+    Args:
+        pictures: how often in a run the pictures are written.
+    """
+
+    def __init__(self, pictures: int = 8) -> None:
+        self.pictures = pictures
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._mark = (time.perf_counter(), trainer.global_step)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if not isinstance(pl_module, Segmenter):
+            return
+        step = trainer.global_step
+        if step % trainer.log_every_n_steps == 0 or step == pl_module.iterations:
+            self._scalars(trainer, pl_module, step)
+        if step % max(pl_module.iterations // self.pictures, 1) == 0 or step == pl_module.iterations:
+            self._pictures(trainer, pl_module, step)
+
+    @torch.no_grad()
+    def _scalars(self, trainer: Trainer, module: Segmenter, step: int) -> None:
+        now, (then, before) = time.perf_counter(), self._mark
+        self._mark = (now, step)
+        alpha = module.alpha()
+        values = {f"loss/{name}": term.mean() for name, term in module.last_terms.items()}
+        values["alpha/mean"] = alpha.mean()
+        values["gradient_norm"] = module.guard.norm
+        values["iterations_per_second"] = torch.tensor((step - before) / max(now - then, 1e-9))
+        values["skipped_steps"] = module.guard.skipped.sum()
+        truths = [pair.mask for pair in module.pairs]
+        if truths[0] is not None:
+            result = module.results(step)[0]
+            values["iou"] = torch.tensor(result.iou)
+        numbers = {name: float(value) for name, value in values.items()}
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(numbers, step)
+        shown = {"total": numbers["loss/total"], **({"iou": numbers["iou"]} if "iou" in numbers else {})}
+        trainer.progress_bar_metrics.update(shown)
+
+    @torch.no_grad()
+    def _pictures(self, trainer: Trainer, module: Segmenter, step: int) -> None:
+        if not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        alpha, image = module.alpha().float(), module.images
+        board = trainer.logger.experiment
+        threshold = 0.5 if module.threshold == "otsu" else float(module.threshold)
+        board.add_images("alpha", alpha, step)
+        board.add_images("mask", (alpha > threshold).float(), step)
+        board.add_images("overlay", overlay(image, alpha), step)
+        for name, colour in BACKDROPS.items():
+            backdrop = torch.tensor(colour, device=image.device)[:, None, None]
+            board.add_images(f"composite/{name}", composite(image, backdrop, alpha), step)
+
+
+class SaveResults(Callback):
+    """Writes the files of every mask when a fit ends, also when it is interrupted."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._written = False
+        if isinstance(pl_module, Segmenter) and trainer.is_global_zero:
+            run_folder(trainer).mkdir(parents=True, exist_ok=True)  # find out now that it cannot be written
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt):
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
+        if not isinstance(module, Segmenter) or not trainer.is_global_zero or not module.pairs or self._written:
+            return
+        self._written = True
+        folder, several = run_folder(trainer), len(module.pairs) > 1
+        for i, result in enumerate(module.results(trainer.global_step)):
+            result.record["versions"] = versions()
+            result.record["interrupted"] = trainer.interrupted
+            place = folder / f"{i}_{slug(result.prompt)}" if several else folder
+            save_result(result, place)
+            rank_zero_info(summary(result, place))
+            if result.record["skipped_steps"]:
+                rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
+
+
+def summary(result: Result, folder: Path) -> str:
+    """Returns the line that ends a run."""
+    quality = "" if result.iou is None else f", IoU {result.iou:.3f}"
+    record = result.record
+    return (
+        f"{result.prompt!r}: {record['iterations']} iterations in {record['seconds']:.1f} s, "
+        f"mask covers {float(result.mask.float().mean()):.1%}{quality}; pictures in {folder}"
+    )

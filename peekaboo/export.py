@@ -1,0 +1,88 @@
+"""Files that a person can look at."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .results import Result
+
+OVERLAY_COLOUR = (0.9, 0.1, 0.3)
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """Makes an 8-bit picture of a (3 or 4, H, W) or (H, W) tensor in [0, 1] (or bool)."""
+    pixels = (image.detach().float().cpu().clamp(0, 1) * 255).round().byte().numpy()
+    return Image.fromarray(pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def overlay(image: Tensor, alpha: Tensor) -> Tensor:
+    """Tints the image where alpha is high and dims it where it is low: (..., 3, H, W) from (..., 3, H, W) and (..., 1, H, W)."""
+    colour = torch.tensor(OVERLAY_COLOUR, device=image.device)[:, None, None]
+    grey = image.mean(-3, keepdim=True).expand_as(image)
+    return alpha * (0.6 * image + 0.4 * colour) + (1 - alpha) * (0.35 * image + 0.35 * grey)
+
+
+def checkerboard(height: int, width: int, cell: int = 8) -> Tensor:
+    """The usual backdrop of transparent pictures: (3, height, width) in light greys."""
+    rows, columns = torch.arange(height)[:, None] // cell, torch.arange(width)[None] // cell
+    return (0.8 + 0.15 * ((rows + columns) % 2)).expand(3, height, width)
+
+
+def save_result(result: Result, folder: Path) -> Path:
+    """Writes a result's files.
+
+    ``mask.png`` (0 / 255) and ``alpha.png`` (16 bit) have the input's own size, as do ``cutout.png`` (RGBA) and
+    ``overlay.png``; ``timelapse.gif`` if frames were kept; ``result.json`` says what was run and what came out.
+
+    Args:
+        result: what to write.
+        folder: made if it does not exist.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    to_picture(result.mask).save(folder / "mask.png")
+    deep = (result.alpha.double().cpu() * 65535).round().to(torch.int32).numpy().astype(np.uint16)
+    Image.fromarray(deep).save(folder / "alpha.png")
+    to_picture(torch.cat([result.image, result.alpha[None]])).save(folder / "cutout.png")
+    to_picture(overlay(result.image, result.mask[None].float())).save(folder / "overlay.png")
+    if result.frames is not None and len(result.frames):
+        frames = [to_picture(frame) for frame in result.frames]
+        frames[0].save(folder / "timelapse.gif", save_all=True, append_images=frames[1:], duration=80, loop=0)
+    write_json(folder / "result.json", describe(result))
+    return folder
+
+
+def describe(result: Result) -> dict[str, Any]:
+    """Returns what ``result.json`` holds."""
+    otsu = result.otsu
+    return {
+        **result.record,
+        "prompt": result.prompt,
+        "threshold": result.threshold,
+        "threshold_method": result.threshold_method,
+        "iou": result.iou,
+        "otsu_threshold": otsu,
+        "iou_otsu": result.iou_at(otsu),
+        "mask_fraction": float(result.mask.float().mean()),
+        "mean_alpha": float(result.alpha.mean()),
+    }
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON atomically: a reader, or a run that is killed, never sees half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,1 @@
+"""Pure tensor functions: no Lightning, no diffusers, nothing else of this project."""

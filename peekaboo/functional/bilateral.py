@@ -1,0 +1,123 @@
+"""The joint bilateral filter as a fixed linear map: weights from a guide, applied many times, with its adjoint.
+
+For pixel i and its neighbours j in a K x K window (Peekaboo, section 3.4)::
+
+    w_ij = exp(-|i - j|^2 / (2 sigma_space^2)) * exp(-|g_i - g_j|^2 / (2 tolerance^2)),   y_i = sum_j w_ij x_j / sum_j w_ij
+
+where j runs over the neighbours inside the image. The map y = W x does not depend on x, so `passes` of it need no
+intermediate maps for the backward pass: the gradient is (W^T)^passes times the incoming one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _offsets(kernel: int) -> list[tuple[int, int]]:
+    radius = kernel // 2
+    return [(dy, dx) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1)]
+
+
+def _shifted(padded: Tensor, dy: int, dx: int, radius: int, height: int, width: int) -> Tensor:
+    return padded[..., radius + dy : radius + dy + height, radius + dx : radius + dx + width]
+
+
+def bilateral_weights(guide: Tensor, kernel: int = 3, sigma_space: float = 5.0, tolerance: float = 0.08) -> Tensor:
+    """Computes the normalised weights of every pixel's window.
+
+    Args:
+        guide: (N, G, H, W), any number of channels; distances are L2 over them.
+        kernel: odd side of the window.
+        sigma_space: standard deviation in pixels of the gaussian in space.
+        tolerance: standard deviation of the gaussian in guide distance, in the guide's units.
+
+    Returns:
+        (N, kernel * kernel, H, W), non-negative, 1 in sum over the window; 0 for neighbours outside the image.
+
+    Raises:
+        ValueError: for an even kernel or a standard deviation that is not positive.
+    """
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"kernel: expected an odd number of pixels, got {kernel}")
+    if sigma_space <= 0 or tolerance <= 0:
+        raise ValueError(f"sigma_space, tolerance: expected positive numbers, got {sigma_space}, {tolerance}")
+    radius, (height, width) = kernel // 2, guide.shape[-2:]
+    padded = F.pad(guide, (radius,) * 4)
+    inside = F.pad(guide.new_ones(1, 1, height, width), (radius,) * 4)
+    logits = []
+    for dy, dx in _offsets(kernel):
+        distance = (_shifted(padded, dy, dx, radius, height, width) - guide).square().sum(1)
+        logit = -distance / (2 * tolerance**2) - (dy * dy + dx * dx) / (2 * sigma_space**2)
+        logits.append(logit.masked_fill(_shifted(inside, dy, dx, radius, height, width)[:, 0] == 0, -torch.inf))
+    return torch.stack(logits, 1).softmax(1)
+
+
+def adjoint_weights(weights: Tensor) -> Tensor:
+    """Returns the weights of the transposed map: what pixel i gives to its neighbour j becomes what j takes from i.
+
+    Args:
+        weights: (N, kernel * kernel, H, W) of :func:`bilateral_weights`.
+
+    Returns:
+        Weights of the same shape; they no longer sum to 1.
+    """
+    kernel = round(weights.shape[1] ** 0.5)
+    radius, (height, width) = kernel // 2, weights.shape[-2:]
+    padded = F.pad(weights, (radius,) * 4)
+    last = weights.shape[1] - 1
+    rows = [
+        _shifted(padded[:, last - k], dy, dx, radius, height, width) for k, (dy, dx) in enumerate(_offsets(kernel))
+    ]
+    return torch.stack(rows, 1)
+
+
+def _apply(x: Tensor, weights: Tensor, passes: int) -> Tensor:
+    kernel = round(weights.shape[1] ** 0.5)
+    radius, (height, width) = kernel // 2, x.shape[-2:]
+    padded = F.pad(x[:, 0], (radius,) * 4)
+    centre = _shifted(padded, 0, 0, radius, height, width)
+    views = [_shifted(padded, dy, dx, radius, height, width) for dy, dx in _offsets(kernel)]
+    total = torch.empty_like(x[:, 0])
+    for _ in range(passes):
+        torch.mul(weights[:, 0], views[0], out=total)
+        for k in range(1, len(views)):
+            total.addcmul_(weights[:, k], views[k])
+        centre.copy_(total)
+    return centre.unsqueeze(1).clone()
+
+
+class _Filter(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor, adjoint: Tensor, passes: int) -> Tensor:
+        ctx.save_for_backward(adjoint)
+        ctx.passes = passes
+        return _apply(x, weights, passes)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (adjoint,) = ctx.saved_tensors
+        return _apply(gradients[0].contiguous(), adjoint, ctx.passes), None, None, None
+
+
+def bilateral_filter(x: Tensor, weights: Tensor, passes: int = 40, adjoint: Tensor | None = None) -> Tensor:
+    """Applies the filter `passes` times; differentiable in ``x``, with memory that does not grow with `passes`.
+
+    Args:
+        x: (N, 1, H, W).
+        weights: (N, kernel * kernel, H, W) of :func:`bilateral_weights`.
+        passes: number of applications.
+        adjoint: :func:`adjoint_weights` of the weights, where the caller keeps them; else computed.
+
+    Returns:
+        (N, 1, H, W).
+
+    Raises:
+        ValueError: if the shapes do not match.
+    """
+    if x.shape[1] != 1 or x.shape[0] != weights.shape[0] or x.shape[-2:] != weights.shape[-2:]:
+        raise ValueError(f"x: expected (N, 1, H, W) for weights {tuple(weights.shape)}, got {tuple(x.shape)}")
+    return _Filter.apply(x, weights, adjoint_weights(weights) if adjoint is None else adjoint, passes)

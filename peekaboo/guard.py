@@ -1,0 +1,77 @@
+"""Keeps a NaN or infinite gradient from ruining a mask, or its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class GradientError(RuntimeError):
+    """Too many steps in a row had no finite gradient."""
+
+
+class GradientGuard:
+    """Skips the step of every pair whose gradient is not finite, and counts the skips, without waiting for the device.
+
+    Call :meth:`before_step` between ``backward`` and ``optimizer.step``, and :meth:`after_step` behind it. A parameter whose
+    first dimension is the number of pairs is guarded pair by pair, any other as a whole.
+
+    Args:
+        parameters: of the alpha.
+        pairs: N.
+        limit: steps in a row without a finite gradient that raise.
+        check_every: steps between two looks at the counter, which wait for the device.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], pairs: int, limit: int = 20, check_every: int = 10) -> None:
+        self.parameters = list(parameters)
+        self.limit, self.check_every = limit, check_every
+        device = self.parameters[0].device
+        self.skipped = torch.zeros(pairs, dtype=torch.int64, device=device)
+        self.in_a_row = torch.zeros_like(self.skipped)
+        self.norm = torch.zeros((), device=device)
+        self._steps = 0
+
+    def before_step(self) -> None:
+        """Finds the pairs whose gradient is not finite and takes their gradient out."""
+        pairs = len(self.skipped)
+        bad = torch.zeros(pairs, dtype=torch.bool, device=self.skipped.device)
+        for p in self.parameters:
+            if p.grad is not None:
+                odd = ~p.grad.isfinite()
+                bad |= odd.flatten(1).any(1) if _is_per_pair(p, pairs) else odd.any()
+        squares = []
+        for p in self.parameters:
+            if p.grad is not None:
+                p.grad = torch.where(_spread(bad, p, pairs), 0, p.grad)
+                squares.append(p.grad.square().sum())
+        self.norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(self.norm)
+        self._bad, self._before = bad, [p.detach().clone() for p in self.parameters]
+        self.skipped += bad
+        self.in_a_row = torch.where(bad, self.in_a_row + 1, 0)
+
+    def after_step(self) -> None:
+        """Puts back the parameters of the pairs that were skipped, which a momentum may have moved.
+
+        Raises:
+            GradientError: after ``limit`` skips in a row.
+        """
+        with torch.no_grad():
+            for p, before in zip(self.parameters, self._before, strict=True):
+                p.copy_(torch.where(_spread(self._bad, p, len(self.skipped)), before, p))
+        self._steps += 1
+        if self._steps % self.check_every == 0 and int(self.in_a_row.max()) >= self.limit:
+            raise GradientError(
+                f"{int(self.in_a_row.max())} steps in a row had a NaN or infinite gradient; "
+                "use `--trainer.precision 32-true`, a vae_dtype of float32, or a lower guidance"
+            )
+
+
+def _is_per_pair(p: Tensor, pairs: int) -> bool:
+    return p.ndim > 1 and p.shape[0] == pairs
+
+
+def _spread(bad: Tensor, p: Tensor, pairs: int) -> Tensor:
+    return bad.view(-1, *[1] * (p.ndim - 1)) if _is_per_pair(p, pairs) else bad.any()

@@ -1,0 +1,15 @@
+"""The contract of what a filter respects."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+
+class Guide(nn.Module):
+    """Maps an image to the features whose edges a filter keeps. Frozen: it is called once an image, without gradient."""
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> Tensor:
+        """Maps (N, 3, H, W) in [0, 1] to (N, G, H, W), any number of channels G."""

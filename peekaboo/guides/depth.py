@@ -1,0 +1,64 @@
+"""Monocular depth as the guide: pixels that are close in space get a similar alpha (Peekaboo's "Depth Bilateral")."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data.images import open_image
+from ..teachers.base import Frozen, explain_load_error, locate
+from .base import Guide
+
+
+class Depth(Frozen, Guide):
+    """Inverse depth of the image, scaled to [0, 1] in each image, from a MiDaS network or from a file.
+
+    Args:
+        path: ``embedded``, a folder, or a hub name of any transformers depth model: ``Intel/dpt-hybrid-midas``,
+            ``Intel/dpt-large`` (MiDaS 3.0), ``Intel/dpt-swinv2-tiny-256`` (MiDaS 3.1, small), ...
+        map: image file with the depth of the one image of the run, any range, near or far bright; no network is loaded.
+        revision: branch, tag or commit on the hub.
+    """
+
+    def __init__(self, path: str = "embedded", map: str | None = None, revision: str | None = None) -> None:
+        super().__init__()
+        self.name = path if map is None else map
+        if map is not None:
+            picture = open_image(map, "depth map")
+            values = torch.from_numpy(np.array(picture.convert("F")))[None, None]
+            self.register_buffer("values", values, persistent=False)
+        else:
+            self._load(path, {} if revision is None else {"revision": revision})
+        self.freeze()
+
+    def _load(self, path: str, options: dict[str, str]) -> None:
+        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
+        source = locate(path, "depth", "config.json")
+        try:
+            self.model = AutoModelForDepthEstimation.from_pretrained(
+                source, torch_dtype=torch.float32, use_safetensors=True, **options
+            )
+            processor = AutoImageProcessor.from_pretrained(source, **options)
+        except Exception as error:  # the libraries raise a dozen kinds; the user needs one line
+            raise explain_load_error(error, "depth", source) from error
+        self.side = (processor.size["height"], processor.size["width"])
+        self.register_buffer("mean", torch.tensor(processor.image_mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(processor.image_std)[:, None, None], persistent=False)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        if hasattr(self, "values"):
+            depth = self.values.expand(len(image), -1, -1, -1)
+        else:
+            shrinks = min(image.shape[-2:]) > min(self.side)
+            pixels = F.interpolate(image, self.side, mode="bicubic", antialias=shrinks)
+            with torch.autocast(image.device.type, enabled=False):
+                depth = self.model((pixels - self.mean) / self.std).predicted_depth.unsqueeze(1)
+        if depth.shape[-2:] != image.shape[-2:]:
+            shrinks = min(depth.shape[-2:]) > min(image.shape[-2:])
+            depth = F.interpolate(depth, image.shape[-2:], mode="bilinear", antialias=shrinks)
+        low, high = depth.amin((1, 2, 3), keepdim=True), depth.amax((1, 2, 3), keepdim=True)
+        return (depth - low) / (high - low).clamp(min=1e-6)

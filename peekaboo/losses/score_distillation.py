@@ -1,0 +1,120 @@
+"""Latent score distillation: how well a frozen diffusion model predicts the noise on a composite, given the prompt."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..functional.diffusion import add_noise, expand, guide
+from ..functional.random import Draws
+from ..teachers.base import Teacher
+from .base import Loss
+
+Weighting = Literal["sigma_squared", "one", "sigma_squared_sqrt_alpha"]
+Schedule = Literal["uniform", "annealed"]
+
+
+class ScoreDistillation(Loss):
+    """Score distillation in latent space (Peekaboo, eq. 2 and algorithm 1; DreamFusion, eq. 3).
+
+    With z = E(composite) and z_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) eps::
+
+        eps_hat  = eps_uncond + guidance * (eps_text - eps_uncond)
+        gradient = w(t) * (eps_hat - eps)          on z, with no gradient through the U-Net
+
+    The value is |gradient|^2 / 2 and its gradient with respect to z is exactly ``gradient``, so that it is a loss like any
+    other to the trainer: precision, accumulation, clipping and DDP work.
+
+    Args:
+        teacher: the frozen diffusion model.
+        guidance: scale of classifier-free guidance in the uncond-base convention, see :func:`functional.diffusion.guide`.
+        t_min, t_max: both ends, included, of the uniform timestep.
+        schedule: ``uniform``; or ``annealed``: the upper end falls linearly from t_max to t_min over the optimisation.
+        weighting: w(t): ``sigma_squared`` is 1 - alpha_bar (published); ``one``; ``sigma_squared_sqrt_alpha`` is
+            (1 - alpha_bar) sqrt(alpha_bar), which prefers the middle of the schedule.
+        negative_prompt: what the guidance leads away from; empty for plain classifier-free guidance.
+        noise_samples: draws of (t, eps) whose gradients are averaged in each step.
+        classifier_only: use guidance * (eps_text - eps_uncond) alone, without the term that pulls to the prior
+            (classifier score distillation, Yu et al. 2023).
+        sample_posterior: encode to a sample of the autoencoder's posterior (published) instead of its mean.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        guidance: float = 100.0,
+        t_min: int = 20,
+        t_max: int = 980,
+        schedule: Schedule = "uniform",
+        weighting: Weighting = "sigma_squared",
+        negative_prompt: str = "",
+        noise_samples: int = 1,
+        classifier_only: bool = False,
+        sample_posterior: bool = True,
+    ) -> None:
+        super().__init__()
+        if not 0 <= t_min <= t_max <= 999:
+            raise ValueError(f"t_min, t_max: expected 0 <= t_min <= t_max <= 999, got {t_min}, {t_max}")
+        if noise_samples < 1:
+            raise ValueError(f"noise_samples: expected at least 1, got {noise_samples}")
+        if schedule not in get_args(Schedule):
+            raise ValueError(f"schedule: expected one of {', '.join(get_args(Schedule))}, got {schedule!r}")
+        if weighting not in get_args(Weighting):
+            raise ValueError(f"weighting: expected one of {', '.join(get_args(Weighting))}, got {weighting!r}")
+        self.teacher = teacher
+        self.guidance, self.t_min, self.t_max, self.schedule, self.weighting = guidance, t_min, t_max, schedule, weighting
+        self.negative_prompt, self.noise_samples = negative_prompt, noise_samples
+        self.classifier_only, self.sample_posterior = classifier_only, sample_posterior
+
+    @property
+    def resolution(self) -> int:
+        return self.teacher.resolution
+
+    @property
+    def teacher_name(self) -> str:
+        return self.teacher.name
+
+    def forward(self, composite: Tensor, prompts: list[str], draws: Draws) -> Tensor:
+        posterior_noise = draws.normal(*self.teacher.latent_shape()) if self.sample_posterior else None
+        z = self.teacher.encode(composite, posterior_noise)
+        gradient = self.gradient(z.detach(), prompts, draws)
+        # The value of |gradient|^2 / 2, the gradient of <gradient, z>: exactly `gradient`, without the rounding of z - (z - g).
+        value = 0.5 * gradient.square().sum((1, 2, 3))
+        return value + ((z - z.detach()) * gradient).sum((1, 2, 3))
+
+    @torch.no_grad()
+    def gradient(self, z: Tensor, prompts: list[str], draws: Draws) -> Tensor:
+        """Returns the gradient on the latents, (N, C, h, w): w(t) (eps_hat - eps), averaged over the noise samples."""
+        n, k = len(z), self.noise_samples
+        t = draws.integers(self.t_min, self._t_max(draws), k).flatten()
+        eps = draws.normal(k, *z.shape[1:]).flatten(0, 1)
+        alpha_bar = self.teacher.alpha_bar(t)
+        z_t = add_noise(z.repeat_interleave(k, 0), eps, alpha_bar)
+        eps_hat, baseline = self._predict(z_t, t, [p for p in prompts for _ in range(k)], eps)
+        gradient = expand(self._weight(alpha_bar)) * (eps_hat - baseline)
+        return gradient.unflatten(0, (n, k)).mean(1)
+
+    def _predict(self, z_t: Tensor, t: Tensor, prompts: list[str], eps: Tensor) -> tuple[Tensor, Tensor]:
+        """The guided prediction and what is subtracted from it."""
+        text = self.teacher.embed(prompts)
+        if self.guidance == 1 and not self.classifier_only:  # the unconditional half would not count
+            return self.teacher.predict_noise(z_t, t, text), eps
+        uncond = self.teacher.embed([self.negative_prompt] * len(prompts))
+        both = self.teacher.predict_noise(torch.cat([z_t, z_t]), torch.cat([t, t]), torch.cat([uncond, text]))
+        eps_uncond, eps_text = both.chunk(2)
+        if self.classifier_only:
+            return self.guidance * eps_text, self.guidance * eps_uncond
+        return guide(eps_uncond, eps_text, self.guidance), eps
+
+    def _t_max(self, draws: Draws) -> int:
+        if self.schedule == "uniform":
+            return self.t_max
+        return round(self.t_max + draws.progress * (self.t_min - self.t_max))
+
+    def _weight(self, alpha_bar: Tensor) -> Tensor:
+        if self.weighting == "one":
+            return torch.ones_like(alpha_bar)
+        weight = 1 - alpha_bar
+        return weight * alpha_bar.sqrt() if self.weighting == "sigma_squared_sqrt_alpha" else weight

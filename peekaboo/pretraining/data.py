@@ -1,0 +1,113 @@
+"""Endless streams of training scenes, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from ..data.scenes import Kind, Scene, compose, noun_phrase, vocabulary
+
+#: Seeds below this are never used in training: they belong to the benchmark and the tests.
+FIRST_TRAINING_SEED = 1000
+
+
+def training_scene(seed: int, index: int, size: int = 128) -> Scene:
+    """Returns one scene of the training mixture: 55 % single objects, 30 % pairs (45 % of them name one), triples, referring."""
+    rng = np.random.default_rng([seed, index])
+    kinds: tuple[Kind, ...] = ("single", "pair", "triple", "referring")
+    kind = kinds[rng.choice(4, p=[0.55, 0.30, 0.05, 0.10])]
+    return compose(seed, index, kind, size=size, partial=bool(rng.random() < 0.45))
+
+
+def training_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """Varies a scene's caption: other templates, and for one object sometimes its place or size ("a small rocket")."""
+    words = scene.prompt
+    if len(scene.named) == 1 and len(scene.names) == 1 and rng.random() < 0.15:
+        words = _described(scene, rng)
+    draw = rng.random()
+    if draw < 0.06:
+        return f"a photo of {words}"
+    if draw < 0.12:
+        return f"a picture of {words}"
+    if draw < 0.18 and words.startswith(("a ", "an ")):
+        return words.split(" ", 1)[1]
+    return words
+
+
+def _described(scene: Scene, rng: np.random.Generator) -> str:
+    name = scene.names[0]
+    rows, columns = np.nonzero(scene.target)
+    if len(rows) == 0:
+        return scene.prompt
+    side = scene.target.shape[0]
+    x, y = columns.mean() / side, rows.mean() / side
+    extent = max(np.ptp(columns), np.ptp(rows)) / side
+    true = []
+    if abs(x - 0.5) > 0.1:
+        true.append(f"the {name} on the {'left' if x < 0.5 else 'right'}")
+    if abs(y - 0.5) > 0.1:
+        true.append(f"the {name} at the {'top' if y < 0.5 else 'bottom'}")
+    if extent < 0.36 or extent > 0.55:
+        true.append(f"the {'small' if extent < 0.36 else 'big'} {name}")
+    return true[rng.integers(len(true))] if true else noun_phrase(name)
+
+
+class SceneStream(IterableDataset[dict[str, object]]):
+    """Endless training scenes: ``image`` (3, size, size) in [0, 1], ``depth`` (size, size), ``names`` (122,), ``caption``.
+
+    Args:
+        seed: of the stream, at least ``FIRST_TRAINING_SEED``.
+        size: side of the scenes.
+        first: index of the first scene, so that a resumed training goes on with new ones.
+    """
+
+    def __init__(self, seed: int, size: int = 128, first: int = 0) -> None:
+        if seed < FIRST_TRAINING_SEED:
+            raise ValueError(f"seed: expected at least {FIRST_TRAINING_SEED} (lower seeds are the benchmark's), got {seed}")
+        self.seed, self.size, self.first = seed, size, first
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        worker = get_worker_info()
+        step, index = (worker.num_workers, self.first + worker.id) if worker else (1, self.first)
+        words = list(vocabulary())
+        while True:
+            scene = training_scene(self.seed, index, self.size)
+            names = torch.zeros(len(words))
+            names[[words.index(scene.names[i]) for i in scene.named]] = 1
+            yield {
+                "image": to_tensor(scene),
+                "depth": torch.from_numpy(scene.depth),
+                "names": names / names.sum(),
+                "caption": training_caption(scene, np.random.default_rng([self.seed, index, 1])),
+            }
+            index += step
+
+
+def to_tensor(scene: Scene) -> Tensor:
+    """Returns the scene's image as (3, H, W) float in [0, 1]."""
+    return torch.from_numpy(scene.image).permute(2, 0, 1).float() / 255
+
+
+class SceneStreamData(LightningDataModule):
+    """Batches of endless training scenes.
+
+    Args:
+        batch_size: scenes a batch.
+        seed: of the stream, at least ``FIRST_TRAINING_SEED``.
+        size: side of the scenes in pixels.
+        num_workers: processes that compose.
+        first: index of the first scene.
+    """
+
+    def __init__(self, batch_size: int = 32, seed: int = 1000, size: int = 128, num_workers: int = 1, first: int = 0) -> None:
+        super().__init__()
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.stream = SceneStream(seed, size, first)
+
+    def train_dataloader(self) -> DataLoader[dict[str, object]]:
+        return DataLoader(self.stream, self.batch_size, num_workers=self.num_workers)

@@ -1,0 +1,96 @@
+"""A bank of encoded training scenes: composing and encoding once costs less than doing it anew each epoch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from lightning import LightningDataModule
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from .data import SceneStream, to_tensor, training_caption, training_scene
+
+log = logging.getLogger(__name__)
+
+
+class _Scenes(Dataset[tuple[Tensor, str]]):
+    def __init__(self, seed: int, count: int) -> None:
+        self.seed, self.count = SceneStream(seed).seed, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+        scene = training_scene(self.seed, index)
+        return to_tensor(scene), training_caption(scene, np.random.default_rng([self.seed, index, 1]))
+
+
+class _Bank(Dataset[dict[str, object]]):
+    def __init__(self, tensors: dict[str, Tensor], captions: list[str]) -> None:
+        self.mean, self.deviation, self.captions = tensors["mean"], tensors["deviation"], captions
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        return {"mean": self.mean[index].float(), "deviation": self.deviation[index].float(), "caption": self.captions[index]}
+
+
+class LatentSceneData(LightningDataModule):
+    """Batches of ``mean``, ``deviation`` (N, C, h, w) of the posterior of training scenes and their ``caption``.
+
+    Args:
+        vae: folder of the `AutoencoderKL`.
+        cache: folder that keeps the encoded scenes; encoded anew if the folder holds another seed, count or autoencoder.
+        count: scenes in the bank.
+        batch_size: scenes a batch.
+        seed: of the scenes.
+        num_workers: processes that compose while the bank is filled.
+    """
+
+    def __init__(
+        self, vae: str, cache: str, count: int = 60000, batch_size: int = 32, seed: int = 2000, num_workers: int = 2
+    ) -> None:
+        super().__init__()
+        self.vae, self.cache, self.count = Path(vae), Path(cache), count
+        self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
+
+    def prepare_data(self) -> None:
+        weights = self.vae / "diffusion_pytorch_model.safetensors"
+        identity = {"seed": self.seed, "count": self.count, "vae": str(self.vae), "written": weights.stat().st_mtime_ns}
+        record = self.cache / "bank.json"
+        if record.exists() and json.loads(record.read_text())["identity"] == identity:
+            return
+        self.cache.mkdir(parents=True, exist_ok=True)
+        tensors, captions = self._encode()
+        save_file(tensors, self.cache / "bank.safetensors")
+        record.write_text(json.dumps({"identity": identity, "captions": captions}))
+
+    @torch.no_grad()
+    def _encode(self) -> tuple[dict[str, Tensor], list[str]]:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        vae = AutoencoderKL.from_pretrained(self.vae, torch_dtype=torch.float32).to(device).eval()
+        means, deviations, captions = [], [], []
+        for i, (image, caption) in enumerate(DataLoader(_Scenes(self.seed, self.count), 64, num_workers=self.num_workers)):
+            with torch.autocast(device, torch.bfloat16):
+                posterior = vae.encode(image.to(device) * 2 - 1).latent_dist
+            means.append(posterior.mean.half().cpu())
+            deviations.append(posterior.std.half().cpu())
+            captions.extend(caption)
+            if i % 50 == 0:
+                log.info("encoded %d of %d scenes", len(captions), self.count)
+        return {"mean": torch.cat(means), "deviation": torch.cat(deviations)}, captions
+
+    def setup(self, stage: str) -> None:
+        captions = json.loads((self.cache / "bank.json").read_text())["captions"]
+        self.bank = _Bank(load_file(self.cache / "bank.safetensors"), captions)
+
+    def train_dataloader(self) -> DataLoader[dict[str, object]]:
+        sampler = RandomSampler(self.bank, num_samples=10**8, replacement=True)
+        return DataLoader(self.bank, self.batch_size, sampler=sampler)

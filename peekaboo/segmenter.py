@@ -1,0 +1,275 @@
+"""Image and prompt to alpha: the LightningModule whose only trainable parameters are its alpha masks."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, get_args
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .alphas.base import Alpha
+from .backgrounds import Background
+from .data.base import Failure, Sample
+from .data.images import read_image, read_mask
+from .functional.framing import Framing, frame, unframe
+from .functional.random import Draws
+from .guard import GradientGuard
+from .losses.base import Loss
+from .objective import Objective
+from .results import Result, Threshold, make_result
+
+FRAMES = 40  # of a time-lapse
+
+
+class Segmenter(LightningModule):
+    """Optimises one alpha for every (image, prompt) pair against a frozen teacher (Peekaboo, algorithm 1).
+
+    ``fit`` runs the pairs of ``image`` and ``prompt``, one Lightning step an iteration; ``test`` and ``predict`` run batches
+    of a data set; :meth:`segment` runs pairs from Python. All three take the same step.
+
+    Args:
+        alpha: the parametrization.
+        loss: judges the composites.
+        background: what the composites are laid over.
+        optimizer: of the alpha's parameters.
+        image: file to segment in ``fit``.
+        prompt: what to segment in it; several give several masks in one run.
+        mask: file with the ground truth of the (first) prompt, only to report IoU.
+        penalty: lambda of the alpha penalty, in the published unit (see :class:`Objective`).
+        normalise_gradient: see :class:`Objective`.
+        iterations: steps of the optimisation.
+        resolution: side in pixels of the alpha and of the composite.
+        framing: ``stretch`` the image to the square, or ``crop`` its centre.
+        threshold: of alpha for the mask, or ``otsu``.
+        seed: of everything random in the masks; the same seed gives the same mask alone or in a batch.
+        max_skipped: steps in a row with a NaN or infinite gradient that stop the run.
+    """
+
+    strict_loading = False  # the frozen networks are in no checkpoint
+
+    def __init__(
+        self,
+        alpha: Alpha,
+        loss: Loss,
+        background: Background,
+        optimizer: OptimizerCallable,
+        image: str | None = None,
+        prompt: str | list[str] | None = None,
+        mask: str | None = None,
+        penalty: float = 0.05,
+        normalise_gradient: bool = False,
+        iterations: int = 200,
+        resolution: int = 128,
+        framing: Framing = "stretch",
+        threshold: Threshold = 0.5,
+        seed: int = 0,
+        max_skipped: int = 20,
+    ) -> None:
+        super().__init__()
+        for argument, value, least in (("iterations", iterations, 1), ("resolution", resolution, 8), ("max_skipped", max_skipped, 1)):
+            if value < least:
+                raise ValueError(f"{argument}: expected at least {least}, got {value}")
+        if framing not in get_args(Framing):
+            raise ValueError(f"framing: expected one of {', '.join(get_args(Framing))}, got {framing!r}")
+        if threshold != "otsu" and not 0 <= float(threshold) <= 1:
+            raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
+        self.alpha = alpha
+        self.objective = Objective(loss, background, penalty, normalise_gradient)
+        self.make_optimizer = optimizer
+        self.image_path, self.prompt, self.mask_path = image, prompt, mask
+        self.iterations, self.resolution, self.framing = iterations, resolution, framing
+        self.threshold, self.seed, self.max_skipped = threshold, seed, max_skipped
+        self.pairs: list[Sample] = []
+        self._restored: dict[str, Tensor] = {}
+
+    # ---- one optimisation -------------------------------------------------------------------------------------------
+
+    def begin(self, pairs: list[Sample], seeds: list[int]) -> None:
+        """Starts the alphas of N pairs.
+
+        Args:
+            pairs: images of any size, with their prompts.
+            seeds: one for each.
+        """
+        self.pairs, self.seeds, self.frames = pairs, seeds, []
+        framed = [frame(pair.image.to(self.device), self.resolution, self.framing) for pair in pairs]
+        self.images = torch.stack(framed)
+        self.alpha.to(self.device)
+        self.alpha.reset(self.images, seeds)
+        self.guard = GradientGuard(self.trainable(), len(pairs), self.max_skipped)
+        self._started = time.perf_counter()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def trainable(self) -> Iterator[torch.nn.Parameter]:
+        """The alpha's own parameters: everything that trains."""
+        return (p for p in self.alpha.parameters() if p.requires_grad)
+
+    def terms(self, step: int) -> dict[str, Tensor]:
+        """Judges the alphas at one step: the terms of the objective, each (N,)."""
+        rank = self.global_rank if self._trainer is not None and self._trainer.training else 0
+        draws = Draws(self.seeds, step, self.iterations, rank, self.device)
+        with torch.autocast(self.device.type, enabled=False):  # half precision is for the teacher
+            alpha = self.alpha()
+        if step % max(self.iterations // FRAMES, 1) == 0:
+            self.frames.append(alpha.detach())
+        return self.objective(alpha, self.images, [pair.prompt for pair in self.pairs], draws)
+
+    def segment(self, pairs: list[Sample], seeds: list[int], report: Callable[[int], None] | None = None) -> list[Result]:
+        """Optimises N pairs side by side and returns their masks.
+
+        Args:
+            pairs, seeds: as in :meth:`begin`.
+            report: is told the number of each finished step.
+        """
+        with torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
+            self.begin([_plain(pair) for pair in pairs], seeds)
+            optimizer = self.make_optimizer(self.trainable())
+            for step in range(self.iterations):
+                with self._precision():
+                    total = self.terms(step)["total"].sum()
+                total.backward()
+                self.guard.before_step()
+                optimizer.step()
+                self.guard.after_step()
+                optimizer.zero_grad()
+                if report is not None:
+                    report(step + 1)
+        return self.results(self.iterations)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self._trainer is None:
+            return nullcontext()
+        return self.trainer.precision_plugin.forward_context()
+
+    @torch.no_grad()
+    def results(self, iterations: int) -> list[Result]:
+        """Returns the masks as they are now, at their images' own sizes.
+
+        Args:
+            iterations: that were done, for the record.
+        """
+        seconds = time.perf_counter() - self._started
+        alphas = self.alpha().float()
+        frames = torch.stack([*self.frames, alphas])[:, :, 0].cpu()
+        record = {
+            "image": self.image_path,
+            "variant": describe(self.alpha),
+            "teacher": self.objective.loss.teacher_name,
+            "loss": describe(self.objective.loss),
+            "iterations": iterations,
+            "seconds": round(seconds, 3),
+            "seconds_per_iteration": round(seconds / max(iterations, 1), 5),
+            "peak_memory_mb": peak_memory_mb(self.device),
+            "resolution": self.resolution,
+            "device": str(self.device),
+        }
+        skipped = self.guard.skipped.tolist()
+        out = []
+        for i, pair in enumerate(self.pairs):
+            height, width = pair.image.shape[-2:]
+            own = {**record, "seed": self.seeds[i], "skipped_steps": skipped[i], "pairs_in_batch": len(self.pairs)}
+            alpha = unframe(alphas[i, 0], (height, width), self.framing).cpu()
+            rest = {"target": pair.mask, "ignore": pair.ignore, "frames": frames[:, i], "record": own}
+            out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.threshold, **rest))
+        return out
+
+    def sample_seed(self, key: str) -> int:
+        """Returns the seed of a sample of a data set: it depends on the sample's id alone, not on its place."""
+        return zlib.crc32(f"{self.seed}/{key}".encode())
+
+    # ---- fit: the pairs of one image ----------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            pairs = self._pairs_of_image()
+            self.begin(pairs, [self.seed + i for i in range(len(pairs))])
+            if self._restored:
+                self.alpha.load_state_dict(self._restored, strict=False)
+
+    def _pairs_of_image(self) -> list[Sample]:
+        if self.image_path is None or self.prompt is None:
+            raise ValueError("image, prompt: expected both for `fit`, e.g. `--model.image dog.jpg --model.prompt 'a dog'`")
+        prompts = [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)
+        if not prompts or any(not prompt.strip() for prompt in prompts):
+            raise ValueError(f"prompt: expected some words, got {self.prompt!r}")
+        image = read_image(self.image_path)
+        mask = None if self.mask_path is None else read_mask(self.mask_path, (image.shape[1], image.shape[2]))
+        return [Sample(str(i), image, prompt, mask if i == 0 else None) for i, prompt in enumerate(prompts)]
+
+    def train_dataloader(self) -> DataLoader[int]:
+        return DataLoader(range(self.global_step, self.iterations), batch_size=None)  # type: ignore[arg-type]
+
+    def configure_optimizers(self) -> Any:
+        return self.make_optimizer(self.trainable())
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.last_terms = self.terms(self.global_step)
+        return self.last_terms["total"].sum()
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        self.guard.before_step()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.guard.after_step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the alpha's parameters; the frozen networks come from where they came from."""
+        trained = {f"alpha.{name}" for name, p in self.alpha.named_parameters() if p.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["state_dict"]
+        self._restored = {k.removeprefix("alpha."): v for k, v in state.items() if k.startswith("alpha.")}
+
+    # ---- test and predict: data sets -----------------------------------------------------------------------------------
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # samples go over when they are framed
+
+    def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> list[tuple[Sample, Result] | Failure]:
+        """Optimises a batch; callbacks take the results."""
+        good = [sample for sample in batch if isinstance(sample, Sample)]
+        results = self.segment(good, [self.sample_seed(sample.id) for sample in good]) if good else []
+        finished = {sample.id: (sample, result) for sample, result in zip(good, results, strict=True)}
+        return [item if isinstance(item, Failure) else finished[item.id] for item in batch]
+
+    def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> list[tuple[Sample, Result] | Failure]:
+        """As :meth:`test_step`."""
+        return self.test_step(batch, batch_idx)
+
+
+def _plain(pair: Sample) -> Sample:
+    """Copies tensors that were made in inference mode, which no gradient may pass."""
+    if not pair.image.is_inference():
+        return pair
+    return Sample(pair.id, pair.image.clone(), pair.prompt, pair.mask, pair.ignore, pair.others)
+
+
+def describe(module: torch.nn.Module) -> str:
+    """Names a composed module by its classes: ``Bilateral(Raster, Depth)``."""
+    parts = [describe(child) for child in module.children() if isinstance(child, torch.nn.Module) and _is_ours(child)]
+    return type(module).__name__ + (f"({', '.join(parts)})" if parts else "")
+
+
+def _is_ours(module: torch.nn.Module) -> bool:
+    from .guides.base import Guide
+    from .teachers.base import Frozen
+
+    return isinstance(module, Alpha | Guide | Loss | Frozen)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory in MiB: of the run's tensors on a GPU, of the process elsewhere."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)

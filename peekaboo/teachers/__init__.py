@@ -1,0 +1,7 @@
+"""Frozen networks that judge a composite."""
+
+from .base import Teacher
+from .clip import CLIP
+from .diffusion import Diffusion
+
+__all__ = ["CLIP", "Diffusion", "Teacher"]

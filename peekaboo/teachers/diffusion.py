@@ -1,0 +1,171 @@
+"""Stable Diffusion and its like as a teacher, from a hub name, a local folder, or the embedded model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..functional.diffusion import eps_from_sample, eps_from_v
+from .base import PRECISIONS, Precision, Teacher, as_dtype, autocast_dtype, explain_load_error, locate
+
+log = logging.getLogger(__name__)
+
+
+class Diffusion(Teacher):
+    """A latent diffusion model in the layout of a StableDiffusionPipeline: Stable Diffusion 1.x, 2.x, or the embedded one.
+
+    Only what segmentation needs is loaded: no safety checker, no feature extractor. Weights come from safetensors alone.
+
+    Args:
+        path: ``embedded``, a folder, or a hub name.
+        dtype: of the U-Net: ``auto`` follows the trainer's precision; or float32, bfloat16, float16.
+        vae_dtype: of the autoencoder. ``auto`` follows the trainer's precision, but for float16, where its gradient
+            overflows: then bfloat16 where the device has it, else float32.
+        resolution: side in pixels that images are resized to; None for what the model was trained on.
+        variant: of the weight files on the hub, ``fp16`` say.
+        revision: branch, tag or commit on the hub.
+    """
+
+    def __init__(
+        self,
+        path: str = "embedded",
+        dtype: Precision = "auto",
+        vae_dtype: Precision = "auto",
+        resolution: int | None = None,
+        variant: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        for argument, value in (("dtype", dtype), ("vae_dtype", vae_dtype)):
+            if value != "auto" and value not in PRECISIONS:
+                raise ValueError(f"{argument}: expected auto, {', '.join(PRECISIONS)}, got {value!r}")
+        self.name, self.dtype, self.vae_dtype = path, dtype, vae_dtype
+        source = locate(path, "teacher", "model_index.json")
+        self._load(source, {"variant": variant, "revision": revision})
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        if resolution is not None and resolution % factor:
+            raise ValueError(f"resolution: expected a multiple of {factor}, got {resolution}")
+        self.resolution = resolution or self.unet.config.sample_size * factor
+        self._side = self.resolution // factor
+        self._words = _read_vocabulary(source)
+        self._cache: dict[str, Tensor] = {}
+        self.freeze()
+
+    def _load(self, source: str, options: dict[str, Any]) -> None:
+        from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        options = {key: value for key, value in options.items() if value is not None}
+        weights = {"torch_dtype": torch.float32, "use_safetensors": True, "low_cpu_mem_usage": False, **options}
+        revision = {key: value for key, value in options.items() if key == "revision"}
+        try:
+            self.unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **weights)
+            self.vae = AutoencoderKL.from_pretrained(source, subfolder="vae", **weights)
+            del weights["low_cpu_mem_usage"]
+            self.text_encoder = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", **weights)
+            self.tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", **revision)
+            schedule = DDIMScheduler.from_pretrained(source, subfolder="scheduler", **revision)
+        except Exception as error:  # the libraries raise a dozen kinds; the user needs one line
+            raise explain_load_error(error, "teacher", source) from error
+        self.unet.to(memory_format=torch.channels_last)
+        self.prediction_type = schedule.config.prediction_type
+        if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
+            raise ValueError(f"teacher: expected epsilon, v_prediction or sample, got {self.prediction_type!r} in {source!r}")
+        self.register_buffer("alphas_cumprod", schedule.alphas_cumprod.float(), persistent=False)
+
+    def known_words(self) -> frozenset[str] | None:
+        """Returns the words that a closed-vocabulary teacher was trained on, or None for an open vocabulary."""
+        return self._words
+
+    def latent_shape(self) -> tuple[int, int, int]:
+        return self.vae.config.latent_channels, self._side, self._side
+
+    def alpha_bar(self, t: Tensor) -> Tensor:
+        return self.alphas_cumprod[t]
+
+    def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        side, device = self.resolution, image.device
+        if image.shape[-2:] != (side, side):
+            shrinks = min(image.shape[-2:]) > side
+            image = F.interpolate(image, (side, side), mode="bilinear", antialias=shrinks)
+        dtype = self._resolve(self.vae_dtype, device, vae=True)
+        vae = as_dtype(self.vae, dtype)
+        with torch.autocast(device.type, enabled=False):
+            posterior = vae.encode((2 * image - 1).to(dtype)).latent_dist
+        z = posterior.mean.float()
+        if noise is not None:
+            z = z + posterior.std.float() * noise
+        return (z - (self.vae.config.shift_factor or 0)) * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def embed(self, prompts: list[str]) -> Tensor:
+        device = self.alphas_cumprod.device
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._cache:
+                self._warn(prompt)
+                options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+                tokens = self.tokenizer([prompt], max_length=self._max_tokens(), **options).input_ids.to(device)
+                with torch.autocast(device.type, enabled=False):
+                    self._cache[prompt] = self.text_encoder(tokens).last_hidden_state[0].float()
+        return torch.stack([self._cache[prompt].to(device) for prompt in prompts])
+
+    @torch.no_grad()
+    def predict_noise(self, z_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        dtype = self._resolve(self.dtype, z_t.device)
+        unet = as_dtype(self.unet, dtype)
+        with torch.autocast(z_t.device.type, enabled=False):
+            latents = z_t.to(dtype).contiguous(memory_format=torch.channels_last)
+            output = unet(latents, t, encoder_hidden_states=text.to(dtype)).sample.float()
+        if self.prediction_type == "v_prediction":
+            return eps_from_v(output, z_t, self.alpha_bar(t))
+        if self.prediction_type == "sample":
+            return eps_from_sample(output, z_t, self.alpha_bar(t))
+        return output
+
+    def _resolve(self, precision: Precision, device: torch.device, vae: bool = False) -> torch.dtype:
+        if precision != "auto":
+            return PRECISIONS[precision]
+        dtype = autocast_dtype(device) or torch.float32
+        if vae and dtype == torch.float16:
+            has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if has_bfloat16 else torch.float32
+        return dtype
+
+    def _max_tokens(self) -> int:
+        return int(self.text_encoder.config.max_position_embeddings)
+
+    def _warn(self, prompt: str) -> None:
+        """Says what the text encoder will not see, and which words the embedded teacher never saw."""
+        tokens, limit = self.tokenizer(prompt).input_ids, self._max_tokens()
+        if len(tokens) > limit:
+            cut = self.tokenizer.decode(tokens[limit - 1 : -1], skip_special_tokens=True).strip()
+            log.warning("prompt: %d tokens, but the text encoder reads %d: cut %r", len(tokens), limit, cut)
+        unknown = unknown_words(prompt, self._words)
+        if unknown:
+            log.warning(
+                "prompt: the %s teacher has never seen the %s %s; for an open vocabulary add "
+                "`--config teachers/sd15.yaml` (its words: `python -m peekaboo.words`)",
+                self.name,
+                "word" if len(unknown) == 1 else "words",
+                ", ".join(repr(word) for word in unknown),
+            )
+
+
+def unknown_words(prompt: str, known: frozenset[str] | None) -> list[str]:
+    """Returns the words of a prompt that are not among the known ones; none for an open vocabulary."""
+    if known is None:
+        return []
+    words = re.findall(r"[^\W_]+", prompt.lower())
+    return [word for word in dict.fromkeys(words) if word not in known]
+
+
+def _read_vocabulary(source: str) -> frozenset[str] | None:
+    file = Path(source) / "vocabulary.json"
+    return frozenset(json.loads(file.read_text())) if file.is_file() else None
