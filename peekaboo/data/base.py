@@ -1,0 +1,107 @@
+"""What a data set is here: a sequence of samples, and a data module that deals them out in lists."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One (image, prompt) pair.
+
+    Attributes:
+        id: unique within its data set, usable as a file name.
+        image: (3, H, W) float in [0, 1], at its own size.
+        prompt: what to segment.
+        mask: (H, W) bool ground truth, or None.
+        ignore: (H, W) bool, pixels that no metric counts (VOC's void), or None.
+        others: (H, W) bool, other objects that the mask should leave out, or None; only the embedded scenes know them.
+    """
+
+    id: str
+    image: Tensor
+    prompt: str
+    mask: Tensor | None = None
+    ignore: Tensor | None = None
+    others: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be read: it is listed in the results and does not stop the run."""
+
+    id: str
+    reason: str
+
+
+class Samples(Dataset[Sample | Failure]):
+    """A map-style data set of samples. Subclasses implement ``ids`` and ``load``."""
+
+    ids: Sequence[str]
+
+    @abstractmethod
+    def load(self, index: int) -> Sample:
+        """Reads one sample.
+
+        Raises:
+            ValueError, OSError: if it cannot be read.
+        """
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Sample | Failure:
+        try:
+            return self.load(index)
+        except (ValueError, OSError) as error:
+            return Failure(self.ids[index], str(error))
+
+
+class SampleData(LightningDataModule):
+    """Deals samples out for ``test`` and ``predict``: a batch is a list of :class:`Sample` and :class:`Failure`.
+
+    Args:
+        batch_size: pairs that are optimised side by side; their results do not depend on it.
+        limit: use only that many samples, evenly spread over the data set; None for all.
+        num_workers: processes that read images.
+    """
+
+    def __init__(self, batch_size: int = 8, limit: int | None = None, num_workers: int = 0) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit: expected at least 1 or null, got {limit}")
+        self.batch_size, self.limit, self.num_workers = batch_size, limit, num_workers
+
+    @abstractmethod
+    def samples(self) -> Samples:
+        """Opens the data set; called once a run.
+
+        Raises:
+            FileNotFoundError: if the data are not there, with what is missing and where to get it.
+        """
+
+    def dataset(self) -> Dataset[Sample | Failure]:
+        """Returns the samples that this run uses."""
+        samples = self.samples()
+        if self.limit is None or self.limit >= len(samples):
+            return samples
+        chosen = torch.linspace(0, len(samples) - 1, self.limit).round().long().tolist()
+        return torch.utils.data.Subset(samples, chosen)
+
+    def _loader(self) -> DataLoader[Sample | Failure]:
+        return DataLoader(self.dataset(), self.batch_size, num_workers=self.num_workers, collate_fn=list)
+
+    def test_dataloader(self) -> DataLoader[Sample | Failure]:
+        return self._loader()
+
+    def predict_dataloader(self) -> DataLoader[Sample | Failure]:
+        return self._loader()

@@ -1,0 +1,101 @@
+"""The embedded depth model: a small DPT, trained as MiDaS is, without regard to scale and shift."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+
+from .base import Pretraining
+
+MEAN, DEVIATION = 0.5, 0.5
+
+
+class DepthTraining(Pretraining):
+    """Trains a `DPTForDepthEstimation` on the scenes' inverse depth (Ranftl et al. 2020, 2021).
+
+    The loss is the scale- and shift-invariant one of MiDaS: L1 after aligning median and mean absolute deviation, plus the
+    L1 of gradients at four scales, which keeps the edges sharp.
+
+    Args:
+        output: folder of the model and its image processor.
+        width, layers, patch: of the vision transformer.
+        neck: channels of the decoder.
+        learning_rate, minutes, export_every: see :class:`Pretraining`.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        width: int = 192,
+        layers: int = 4,
+        patch: int = 8,
+        neck: int = 48,
+        learning_rate: float = 1e-3,
+        minutes: float | None = None,
+        export_every: int = 0,
+    ) -> None:
+        config = DPTConfig(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            intermediate_size=3 * width,
+            image_size=128,
+            patch_size=patch,
+            backbone_out_indices=[(i + 1) * layers // 4 - 1 for i in range(4)],
+            reassemble_factors=[4, 2, 1, 0.5],
+            neck_hidden_sizes=[neck, neck, 2 * neck, 2 * neck],
+            fusion_hidden_size=neck,
+            use_batch_norm_in_fusion_residual=False,
+            add_projection=False,
+            use_auxiliary_head=False,
+        )
+        super().__init__(DPTForDepthEstimation(config), output, learning_rate=learning_rate, minutes=minutes)
+        self.export_every = export_every
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        predicted = self.network((batch["image"] - MEAN) / DEVIATION).predicted_depth.float()
+        truth = torch.nn.functional.interpolate(batch["depth"][:, None], predicted.shape[-2:], mode="nearest")[:, 0]
+        loss = scale_shift_invariant_loss(predicted, truth)
+        self.log("loss", loss, prog_bar=True)
+        if self.global_step % 200 == 0:
+            shown = torch.cat([truth[:6], align(predicted[:6], truth[:6])])
+            self.show("depth | predicted", shown[:, None].expand(-1, 3, -1, -1))
+        return loss
+
+    def export(self, folder: Path) -> None:
+        """Writes the averaged network in float16, with its image processor."""
+        network = copy.deepcopy(self.average.module)
+        side = network.config.image_size
+        network.half().save_pretrained(folder)
+        size = {"height": side, "width": side}
+        DPTImageProcessor(size=size, image_mean=[MEAN] * 3, image_std=[DEVIATION] * 3).save_pretrained(folder)
+
+
+def _normalise(depth: Tensor) -> Tensor:
+    """Median 0 and mean absolute deviation 1 in each map (Ranftl et al. 2020, eq. 5)."""
+    flat = depth.flatten(1)
+    shifted = flat - flat.median(1, keepdim=True).values
+    return (shifted / shifted.abs().mean(1, keepdim=True).clamp(min=1e-6)).view_as(depth)
+
+
+def scale_shift_invariant_loss(predicted: Tensor, truth: Tensor, scales: int = 4) -> Tensor:
+    """MiDaS's loss: L1 of the normalised maps and of their gradients at several scales; (N, H, W) twice, a scalar."""
+    error = _normalise(predicted) - _normalise(truth)
+    loss = error.abs().mean()
+    for k in range(scales):
+        coarse = error[..., :: 2**k, :: 2**k]
+        loss = loss + 0.5 * (coarse.diff(dim=-1).abs().mean() + coarse.diff(dim=-2).abs().mean())
+    return loss
+
+
+def align(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Scales and shifts each predicted map to its truth by least squares: (N, H, W) twice."""
+    x, y = predicted.flatten(1).float(), truth.flatten(1).float()
+    centred = x - x.mean(1, keepdim=True)
+    scale = (centred * y).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True).clamp(min=1e-9)
+    return (scale * centred + y.mean(1, keepdim=True)).view_as(predicted)
