@@ -13,15 +13,15 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the command line and returns its exit code: 0, or 1 for a user's mistake that was explained."""
+    """Runs the command line and returns its exit code: 0; 1 for a user's mistake that was explained; 3 if samples failed."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse")
     logging.getLogger("lightning.pytorch").addFilter(_NoTips())
-    args = [find_config(a) for a in (sys.argv[1:] if args is None else args)]
+    args = drop_stale_mask([find_config(a) for a in (sys.argv[1:] if args is None else args)])
     try:
-        run(args)
+        failures = run(args).evaluation.failures
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -30,33 +30,14 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"error: {line}", file=sys.stderr)
         return 1
-    return 0
+    return 3 if failures else 0
 
 
 def run(args: list[str]) -> Any:
     """Builds the LightningCLI from arguments and runs its subcommand."""
-    from lightning import LightningModule
-    from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+    from .lightning_cli import CommandLine
 
-    from .callbacks import MaskBoard, SaveResults
-
-    class LoggedConfig(SaveConfigCallback):
-        """Saves the merged config beside the results, and its values to the logger as hyper-parameters."""
-
-        def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
-            if trainer.logger is not None:
-                trainer.logger.log_hyperparams(self.config.as_dict())
-
-    return LightningCLI(
-        LightningModule,
-        subclass_mode_model=True,
-        save_config_callback=LoggedConfig,
-        save_config_kwargs={"overwrite": True},
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        trainer_defaults={"max_epochs": 1, "callbacks": [MaskBoard(), SaveResults()], "use_distributed_sampler": False},
-        args=args,
-    )
+    return CommandLine(args)
 
 
 class _NoTips(logging.Filter):
@@ -70,6 +51,12 @@ def find_config(argument: str) -> str:
     if name.endswith((".yaml", ".yml")) and not Path(name).exists() and (CONFIGS / name).exists():
         return prefix + str(CONFIGS / name)
     return argument
+
+
+def drop_stale_mask(args: list[str]) -> list[str]:
+    """A config's ground truth is of its own image and prompt: with another one on the command line it no longer counts."""
+    given = {a.split("=")[0].removeprefix("--model.").removeprefix("init_args.") for a in args if a.startswith("--model.")}
+    return [*args, "--model.mask=null"] if given & {"image", "prompt"} and "mask" not in given else args
 
 
 def explain(error: Exception) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -16,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from .alphas.base import Alpha
 from .backgrounds import Background
+from .batching import Batches, Finished
 from .data.base import Failure, Sample
 from .data.images import read_image, read_mask
 from .functional.framing import Framing, frame, unframe
@@ -53,6 +56,7 @@ class Segmenter(LightningModule):
     """
 
     strict_loading = False  # the frozen networks are in no checkpoint
+    report: Callable[[int], None] | None = None  # is told of each finished step in `test` and `predict`
 
     def __init__(
         self,
@@ -88,6 +92,7 @@ class Segmenter(LightningModule):
         self.threshold, self.seed, self.max_skipped = threshold, seed, max_skipped
         self.pairs: list[Sample] = []
         self._restored: dict[str, Tensor] = {}
+        self._batches = Batches()
 
     # ---- one optimisation -------------------------------------------------------------------------------------------
 
@@ -190,6 +195,7 @@ class Segmenter(LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             pairs = self._pairs_of_image()
+            self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
             self.begin(pairs, [self.seed + i for i in range(len(pairs))])
             if self._restored:
                 self.alpha.load_state_dict(self._restored, strict=False)
@@ -200,8 +206,8 @@ class Segmenter(LightningModule):
         prompts = [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)
         if not prompts or any(not prompt.strip() for prompt in prompts):
             raise ValueError(f"prompt: expected some words, got {self.prompt!r}")
-        image = read_image(self.image_path)
-        mask = None if self.mask_path is None else read_mask(self.mask_path, (image.shape[1], image.shape[2]))
+        image = read_image(_bundled(self.image_path))
+        mask = None if self.mask_path is None else read_mask(_bundled(self.mask_path), (image.shape[1], image.shape[2]))
         return [Sample(str(i), image, prompt, mask if i == 0 else None) for i, prompt in enumerate(prompts)]
 
     def train_dataloader(self) -> DataLoader[int]:
@@ -234,16 +240,19 @@ class Segmenter(LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # samples go over when they are framed
 
-    def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> list[tuple[Sample, Result] | Failure]:
-        """Optimises a batch; callbacks take the results."""
-        good = [sample for sample in batch if isinstance(sample, Sample)]
-        results = self.segment(good, [self.sample_seed(sample.id) for sample in good]) if good else []
-        finished = {sample.id: (sample, result) for sample, result in zip(good, results, strict=True)}
-        return [item if isinstance(item, Failure) else finished[item.id] for item in batch]
+    def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
+        """Optimises a batch, in parts if the memory is too small for it; callbacks take the results."""
+        return self._batches.run(batch, lambda pairs: self.segment(pairs, [self.sample_seed(p.id) for p in pairs], self.report))
 
-    def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> list[tuple[Sample, Result] | Failure]:
+    def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
         """As :meth:`test_step`."""
         return self.test_step(batch, batch_idx)
+
+
+def _bundled(path: str) -> Path:
+    """Finds the examples of the configs also where the project is not the working directory."""
+    root = Path(__file__).resolve().parent.parent
+    return root / path if path.startswith("peekaboo/assets/") and not Path(path).exists() else Path(path)
 
 
 def _plain(pair: Sample) -> Sample:
@@ -272,4 +281,5 @@ def peak_memory_mb(device: torch.device) -> float:
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     import resource
 
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

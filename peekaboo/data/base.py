@@ -67,11 +67,19 @@ class Samples(Dataset[Sample | Failure]):
 class SampleData(LightningDataModule):
     """Deals samples out for ``test`` and ``predict``: a batch is a list of :class:`Sample` and :class:`Failure`.
 
+    Every rank deals its own share, each sample to one rank alone; finished ones are left out (see :class:`Evaluation`).
+
     Args:
         batch_size: pairs that are optimised side by side; their results do not depend on it.
         limit: use only that many samples, evenly spread over the data set; None for all.
         num_workers: processes that read images.
+
+    Attributes:
+        finished: ids that an earlier run of the same evaluation finished.
     """
+
+    finished: frozenset[str] = frozenset()
+    _opened: Dataset[Sample | Failure] | None = None
 
     def __init__(self, batch_size: int = 8, limit: int | None = None, num_workers: int = 0) -> None:
         super().__init__()
@@ -80,6 +88,7 @@ class SampleData(LightningDataModule):
         if limit is not None and limit < 1:
             raise ValueError(f"limit: expected at least 1 or null, got {limit}")
         self.batch_size, self.limit, self.num_workers = batch_size, limit, num_workers
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # more ranks than samples
 
     @abstractmethod
     def samples(self) -> Samples:
@@ -97,8 +106,31 @@ class SampleData(LightningDataModule):
         chosen = torch.linspace(0, len(samples) - 1, self.limit).round().long().tolist()
         return torch.utils.data.Subset(samples, chosen)
 
+    def opened(self) -> Dataset[Sample | Failure]:
+        """Returns :meth:`dataset`, opened once a run."""
+        if self._opened is None:
+            self._opened = self.dataset()
+        return self._opened
+
+    def ids(self) -> list[str]:
+        """Returns the ids of the samples that this run uses, in order."""
+        dataset = self.opened()
+        if isinstance(dataset, torch.utils.data.Subset):
+            return [dataset.dataset.ids[i] for i in dataset.indices]  # type: ignore[attr-defined]
+        return list(dataset.ids)  # type: ignore[attr-defined]
+
+    def group(self, sample_id: str) -> str | None:
+        """Names the part of the data set that a sample belongs to, for tables by part; None for no parts."""
+        return None
+
+    def share(self, rank: int, ranks: int) -> list[int]:
+        """Returns the indices of the unfinished samples that one of several ranks takes."""
+        return [i for i, name in enumerate(self.ids()) if name not in self.finished][rank::ranks]
+
     def _loader(self) -> DataLoader[Sample | Failure]:
-        return DataLoader(self.dataset(), self.batch_size, num_workers=self.num_workers, collate_fn=list)
+        rank, ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        own = torch.utils.data.Subset(self.opened(), self.share(rank, ranks))
+        return DataLoader(own, self.batch_size, num_workers=self.num_workers, collate_fn=list)
 
     def test_dataloader(self) -> DataLoader[Sample | Failure]:
         return self._loader()

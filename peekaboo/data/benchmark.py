@@ -78,3 +78,7 @@ class ScenesData(SampleData):
 
     def samples(self) -> Scenes:
         return Scenes(self.counts, self.split, self.size)
+
+    def group(self, sample_id: str) -> str | None:
+        """Returns the kind of the scene."""
+        return sample_id.partition("-")[0]

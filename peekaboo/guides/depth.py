@@ -39,7 +39,7 @@ class Depth(Frozen, Guide):
         source = locate(path, "depth", "config.json")
         try:
             self.model = AutoModelForDepthEstimation.from_pretrained(
-                source, torch_dtype=torch.float32, use_safetensors=True, **options
+                source, dtype=torch.float32, use_safetensors=True, **options
             )
             processor = AutoImageProcessor.from_pretrained(source, **options)
         except Exception as error:  # the libraries raise a dozen kinds; the user needs one line

@@ -47,7 +47,7 @@ class DepthTraining(Pretraining):
             image_size=128,
             patch_size=patch,
             backbone_out_indices=[(i + 1) * layers // 4 - 1 for i in range(4)],
-            reassemble_factors=[4, 2, 1, 0.5],
+            reassemble_factors=[2, 1, 0.5, 0.25],  # the head doubles twice: as many pixels come out as go in,
             neck_hidden_sizes=[neck, neck, 2 * neck, 2 * neck],
             fusion_hidden_size=neck,
             use_batch_norm_in_fusion_residual=False,

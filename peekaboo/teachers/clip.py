@@ -25,7 +25,7 @@ class CLIP(Frozen):
         source = locate(path, "clip", "config.json")
         options = {} if revision is None else {"revision": revision}
         try:
-            self.model = CLIPModel.from_pretrained(source, torch_dtype=torch.float32, use_safetensors=True, **options)
+            self.model = CLIPModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True, **options)
             self.tokenizer = CLIPTokenizer.from_pretrained(source, **options)
             processor = CLIPImageProcessor.from_pretrained(source, **options)
         except Exception as error:  # the libraries raise a dozen kinds; the user needs one line

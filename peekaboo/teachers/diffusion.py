@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Diffusion(Teacher):
         vae_dtype: of the autoencoder. ``auto`` follows the trainer's precision, but for float16, where its gradient
             overflows: then bfloat16 where the device has it, else float32.
         resolution: side in pixels that images are resized to; None for what the model was trained on.
+        compile: run U-Net and encoder through `torch.compile`: a minute or more to start, faster afterwards.
         variant: of the weight files on the hub, ``fp16`` say.
         revision: branch, tag or commit on the hub.
     """
@@ -39,6 +41,7 @@ class Diffusion(Teacher):
         dtype: Precision = "auto",
         vae_dtype: Precision = "auto",
         resolution: int | None = None,
+        compile: bool = False,
         variant: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -54,9 +57,15 @@ class Diffusion(Teacher):
             raise ValueError(f"resolution: expected a multiple of {factor}, got {resolution}")
         self.resolution = resolution or self.unet.config.sample_size * factor
         self._side = self.resolution // factor
-        self._words = _read_vocabulary(source)
+        self._words = read_vocabulary(source)
         self._cache: dict[str, Tensor] = {}
         self.freeze()
+        # Plain functions, so that no compiled twin of a network becomes a second submodule.
+        self._call_unet: Callable[..., Any] = self.unet.forward
+        self._call_encoder: Callable[..., Any] = self._moments
+        if compile:
+            log.warning("compiling the U-Net and the encoder: the first step takes a minute or more")
+            self._call_unet, self._call_encoder = torch.compile(self.unet.forward), torch.compile(self._moments)
 
     def _load(self, source: str, options: dict[str, Any]) -> None:
         from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -68,7 +77,7 @@ class Diffusion(Teacher):
         try:
             self.unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **weights)
             self.vae = AutoencoderKL.from_pretrained(source, subfolder="vae", **weights)
-            del weights["low_cpu_mem_usage"]
+            weights = {"dtype": torch.float32, "use_safetensors": True, **options}
             self.text_encoder = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", **weights)
             self.tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", **revision)
             schedule = DDIMScheduler.from_pretrained(source, subfolder="scheduler", **revision)
@@ -96,13 +105,17 @@ class Diffusion(Teacher):
             shrinks = min(image.shape[-2:]) > side
             image = F.interpolate(image, (side, side), mode="bilinear", antialias=shrinks)
         dtype = self._resolve(self.vae_dtype, device, vae=True)
-        vae = as_dtype(self.vae, dtype)
+        as_dtype(self.vae, dtype)
         with torch.autocast(device.type, enabled=False):
-            posterior = vae.encode((2 * image - 1).to(dtype)).latent_dist
-        z = posterior.mean.float()
+            mean, log_variance = self._call_encoder((2 * image - 1).to(dtype)).float().chunk(2, 1)
+        z = mean
         if noise is not None:
-            z = z + posterior.std.float() * noise
+            z = z + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
         return (z - (self.vae.config.shift_factor or 0)) * self.vae.config.scaling_factor
+
+    def _moments(self, image: Tensor) -> Tensor:
+        """Mean and log-variance of the posterior, (N, 2 C, h, w)."""
+        return self.vae.encode(image).latent_dist.parameters
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:
@@ -119,10 +132,10 @@ class Diffusion(Teacher):
     @torch.no_grad()
     def predict_noise(self, z_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
         dtype = self._resolve(self.dtype, z_t.device)
-        unet = as_dtype(self.unet, dtype)
+        as_dtype(self.unet, dtype)
         with torch.autocast(z_t.device.type, enabled=False):
             latents = z_t.to(dtype).contiguous(memory_format=torch.channels_last)
-            output = unet(latents, t, encoder_hidden_states=text.to(dtype)).sample.float()
+            output = self._call_unet(latents, t, encoder_hidden_states=text.to(dtype)).sample.float()
         if self.prediction_type == "v_prediction":
             return eps_from_v(output, z_t, self.alpha_bar(t))
         if self.prediction_type == "sample":
@@ -166,6 +179,7 @@ def unknown_words(prompt: str, known: frozenset[str] | None) -> list[str]:
     return [word for word in dict.fromkeys(words) if word not in known]
 
 
-def _read_vocabulary(source: str) -> frozenset[str] | None:
+def read_vocabulary(source: str) -> frozenset[str] | None:
+    """Returns the words in a teacher folder's ``vocabulary.json``; None where there is no such list."""
     file = Path(source) / "vocabulary.json"
     return frozenset(json.loads(file.read_text())) if file.is_file() else None

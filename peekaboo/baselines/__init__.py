@@ -1,0 +1,1 @@
+"""Other ways to a mask, under the same commands and the same metrics."""

@@ -1,0 +1,96 @@
+"""What every baseline shares: a list of samples in, an alpha each out."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from ..batching import Batches, Finished
+from ..data.base import Failure, Sample
+from ..results import Result, Threshold, make_result
+
+
+class Baseline(LightningModule):
+    """A way to a mask that optimises nothing. Subclasses implement :meth:`masks`.
+
+    Args:
+        threshold: of alpha for the mask, or ``otsu``.
+        seed: of everything random; a sample's own depends on it and on the sample's id.
+    """
+
+    strict_loading = False
+    report: Callable[[int], None] | None = None  # is told of each finished part of a batch
+    iterations = 1  # parts that it reports
+
+    def __init__(self, threshold: Threshold = 0.5, seed: int = 0) -> None:
+        super().__init__()
+        if threshold != "otsu" and not 0 <= float(threshold) <= 1:
+            raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
+        self.threshold, self.seed = threshold, seed
+        self._batches = Batches()
+
+    @property
+    def teacher_name(self) -> str | None:
+        """Where the networks came from, for the records."""
+        return None
+
+    @abstractmethod
+    def masks(self, samples: list[Sample]) -> list[Tensor]:
+        """Returns the alpha of each sample, (H, W) in [0, 1] at its image's own size.
+
+        Raises:
+            ValueError, OSError: if a sample cannot be done; it fails alone.
+        """
+
+    def sample_seed(self, key: str) -> int:
+        """Returns the seed of a sample: it depends on the sample's id alone, not on its place."""
+        return zlib.crc32(f"{self.seed}/{key}".encode())
+
+    def results(self, samples: list[Sample]) -> list[Result]:
+        """Makes the masks of some samples."""
+        started = time.perf_counter()
+        with torch.inference_mode(False), torch.no_grad():
+            alphas = [alpha.float().cpu() for alpha in self.masks(samples)]
+        seconds = round(time.perf_counter() - started, 4)
+        shared = {"variant": type(self).__name__, "teacher": self.teacher_name, "iterations": 0, "seconds": seconds}
+        found = []
+        for sample, alpha in zip(samples, alphas, strict=True):
+            own = {"seed": self.sample_seed(sample.id), "skipped_steps": 0, "pairs_in_batch": len(samples)}
+            rest: dict[str, Any] = {"target": sample.mask, "ignore": sample.ignore, "record": {**shared, **own}}
+            found.append(make_result(sample.image.cpu(), sample.prompt, alpha, self.threshold, **rest))
+        return found
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # samples go over when they are framed
+
+    def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
+        """Makes the masks of a batch; callbacks take the results."""
+        try:
+            return self._batches.run(batch, self.results)
+        except (ValueError, OSError):  # of one of them: each alone, so that the others are not lost
+            return [self._alone(item) for item in batch]
+
+    def _alone(self, item: Sample | Failure) -> tuple[Sample, Result] | Failure:
+        if isinstance(item, Failure):
+            return item
+        try:
+            return item, self.results([item])[0]
+        except (ValueError, OSError) as error:
+            return Failure(item.id, str(error))
+
+    def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
+        """As :meth:`test_step`."""
+        return self.test_step(batch, batch_idx)
+
+
+def rescale(values: Tensor) -> Tensor:
+    """Brings each (..., H, W) map to [0, 1], its minimum to 0 and its maximum to 1; a constant map becomes 0."""
+    low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
+    return torch.where(high > low, (values - low) / (high - low).clamp(min=torch.finfo(values.dtype).tiny), 0)

@@ -1,0 +1,67 @@
+"""The contact sheet: what the best, the median and the worst samples of a run look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..data.base import Sample, SampleData
+from ..export import overlay, to_picture
+from ..metrics import Scores
+from .folder import RunFolder
+
+CELL, GAP, CAPTION = 160, 6, 16
+
+
+def choose(ious: list[float], count: int) -> list[int]:
+    """Returns places of the ``count`` best, median and worst values each, best first, none twice."""
+    order = sorted(range(len(ious)), key=lambda i: -ious[i])
+    middle = max((len(order) - count) // 2, 0)
+    chosen = [*order[:count], *order[middle : middle + count], *order[max(len(order) - count, 0) :]]
+    return list(dict.fromkeys(chosen))
+
+
+def contact_sheet(folder: RunFolder, data: SampleData, rows: list[dict[str, Any]], count: int) -> None:
+    """Writes ``contact_sheet.png``: a line a sample, with image, ground truth, alpha and overlay."""
+    scored = [row for row in rows if row["scores"] is not None]
+    if not scored:
+        return
+    ious = Scores.from_rows([row["scores"] for row in scored]).iou.tolist()
+    places = {name: i for i, name in enumerate(data.ids())}
+    lines = []
+    for i in choose(ious, count):
+        sample = data.opened()[places[scored[i]["id"]]]
+        file = folder.path / "alphas" / f"{scored[i]['id']}.png"
+        if isinstance(sample, Sample) and file.is_file():
+            lines.append(_line(sample, torch.from_numpy(np.array(Image.open(file)).astype(np.float32)) / 65535, ious[i]))
+    if lines:
+        folder.save_picture(".", "contact_sheet", _stack(lines))
+
+
+def _line(sample: Sample, alpha: Tensor, iou: float) -> Image.Image:
+    assert sample.mask is not None  # noqa: S101
+    truth = sample.mask.float().expand(3, -1, -1)
+    pictures = [sample.image, truth, alpha.expand(3, -1, -1), overlay(sample.image, (alpha > 0.5).float()[None])]
+    line = Image.new("RGB", (4 * (CELL + GAP) - GAP, CELL + CAPTION), "white")
+    ImageDraw.Draw(line).text((0, 2), f"IoU {iou:.3f}   {sample.prompt}   ({sample.id})", fill="black")
+    for place, picture in enumerate(pictures):
+        scale = CELL / max(picture.shape[-2:])
+        size = [max(round(side * scale), 1) for side in picture.shape[-2:]]
+        small = F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+        line.paste(to_picture(small), (place * (CELL + GAP), CAPTION))
+    return line
+
+
+def _stack(lines: list[Image.Image]) -> Image.Image:
+    height = sum(line.height + GAP for line in lines)
+    sheet = Image.new("RGB", (lines[0].width, height), "white")
+    top = 0
+    for line in lines:
+        sheet.paste(line, (0, top))
+        top += line.height + GAP
+    return sheet

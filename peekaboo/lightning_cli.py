@@ -1,0 +1,64 @@
+"""LightningCLI with this project's callbacks: logging for `fit`, an evaluation for `test` and `predict`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from .callbacks import MaskBoard, SaveResults
+from .evaluation import Evaluation
+
+
+class LoggedConfig(SaveConfigCallback):
+    """Saves the merged config of a fit beside its results, and its values to the logger as hyper-parameters."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":  # an evaluation keeps its own
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.logger is not None:
+            trainer.logger.log_hyperparams(self.config.as_dict())
+
+
+class CommandLine(LightningCLI):
+    """`fit`, `test` and `predict`, with `--evaluation.*` beside `--model.*`, `--data.*` and `--trainer.*`."""
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(
+            LightningModule,
+            subclass_mode_model=True,
+            save_config_callback=LoggedConfig,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults={"max_epochs": 1, "callbacks": [MaskBoard(), SaveResults()], "use_distributed_sampler": False},
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(Evaluation, "evaluation")
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The run's evaluation, which has nothing to do in a fit."""
+        return self._get(self.config_init, "evaluation")
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[str(self.subcommand)]
+        if self.subcommand in ("test", "predict"):
+            if config.trainer.logger is None:
+                config.trainer.logger = False  # the evaluation's folder is the record
+            if self.subcommand == "predict":
+                config.return_predictions = False  # they are files; thousands would not fit the memory
+
+    def before_test(self) -> None:
+        """Tells the evaluation what was asked for, so that it knows its own folder again."""
+        self.evaluation.config_yaml = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False)
+        loaded: dict[str, Any] = yaml.safe_load(self.evaluation.config_yaml)
+        self.evaluation.config = loaded
+
+    before_predict = before_test

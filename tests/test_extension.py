@@ -1,0 +1,48 @@
+"""Does exactly what docs/extending.md says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from peekaboo.cli import main
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "extending.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines()]
+
+
+def test_the_page_has_one_module_one_config_and_five_commands() -> None:
+    assert len(blocks("python")) == 1
+    assert len(blocks("yaml")) == 1
+    assert len(COMMANDS) == 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Path) -> None:
+    (tmp_path / "mine.py").write_text(blocks("python")[0])
+    (tmp_path / "ellipse.yaml").write_text(blocks("yaml")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("mine", None)
+    arguments = shlex.split(command)
+    assert arguments[:3] == ["python", "cli.py", "fit"]
+    quick = ["--model.iterations", "2", "--model.resolution", "16", "--trainer.precision", "32-true"]
+    if "mine.Target" not in command:
+        quick += [f"--model.loss.teacher.path={pipeline}"]
+    assert main(["fit", *arguments[3:], *quick]) == 0
+    result = json.loads((tmp_path / "lightning_logs" / "version_0" / "result.json").read_text())
+    assert result["iterations"] == 2
+    named = re.search(r"mine\.(\w+)", command)
+    if named and named[1] in ("Ellipse", "Brightness"):
+        assert named[1] in result["variant"]
