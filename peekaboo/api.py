@@ -12,6 +12,7 @@ from torch import Tensor
 from .cli import find_config
 from .data.base import Sample
 from .data.images import read_image, read_mask, to_rgb
+from .messages import one_line
 from .results import Result
 from .segmenter import Segmenter
 
@@ -45,8 +46,8 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
     arguments += [f"--model.{name.replace('__', '.')}={_as_yaml(value)}" for name, value in overrides.items()]
     try:
         segmenter = parser.instantiate_classes(parser.parse_args(arguments)).model
-    except ArgumentError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(one_line(str(error))) from error
     return segmenter.to(device or best_device())
 
 

@@ -106,10 +106,12 @@ class MaskBoard(Callback):
 class SaveResults(Callback):
     """Writes the files of every mask when a fit ends, also when it is interrupted."""
 
+    _written = True  # before a fit starts there is nothing to write
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._written = False
+        self._written, self._folder = False, run_folder(trainer)  # asked for here, because all processes must ask together
         if isinstance(pl_module, Segmenter) and trainer.is_global_zero:
-            run_folder(trainer).mkdir(parents=True, exist_ok=True)  # find out now that it cannot be written
+            self._folder.mkdir(parents=True, exist_ok=True)  # find out now that it cannot be written
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer, pl_module)
@@ -122,7 +124,7 @@ class SaveResults(Callback):
         if not isinstance(module, Segmenter) or not trainer.is_global_zero or not module.pairs or self._written:
             return
         self._written = True
-        folder, several = run_folder(trainer), len(module.pairs) > 1
+        folder, several = self._folder, len(module.pairs) > 1
         for i, result in enumerate(module.results(trainer.global_step)):
             result.record["versions"] = versions()
             result.record["interrupted"] = trainer.interrupted

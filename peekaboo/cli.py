@@ -17,8 +17,8 @@ def main(args: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse")
-    logging.getLogger("lightning.pytorch").addFilter(_NoTips())
+    warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse|huggingface_hub")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoTips())
     args = drop_stale_mask([find_config(a) for a in (sys.argv[1:] if args is None else args)])
     try:
         failures = run(args).evaluation.failures
@@ -63,7 +63,10 @@ def explain(error: Exception) -> str | None:
     """Returns one line for what a user can mend, or None for what is our own mistake."""
     import torch
 
+    from jsonargparse import ArgumentError
+
     from .guard import GradientError
+    from .messages import one_line
 
     if isinstance(error, torch.OutOfMemoryError):
         return (
@@ -72,6 +75,6 @@ def explain(error: Exception) -> str | None:
         )
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}: {error.filename}" if error.filename else str(error)
-    if isinstance(error, ValueError | FileNotFoundError | GradientError):
-        return " ".join(str(error).split())
+    if isinstance(error, ValueError | FileNotFoundError | GradientError | ArgumentError):
+        return one_line(str(error))
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,6 +12,33 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from .callbacks import MaskBoard, SaveResults
 from .evaluation import Evaluation
+
+#: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
+DATA_OF = {"manifest": "peekaboo.data.manifest.ManifestData", "images": "peekaboo.data.image_folder.ImageFolderData"}
+
+
+def with_data_class(args: list[str]) -> list[str]:
+    """Lets ``--data.images FOLDER`` and ``--data.manifest FILE`` do without naming a data class.
+
+    >>> with_data_class(["predict", "--data.images", "photos"])
+    ['predict', '--data', 'peekaboo.data.image_folder.ImageFolderData', '--data.images', 'photos']
+    """
+    flags = [a.split("=")[0] for a in args]
+    configs = [b for a, b in pairwise(args) if a == "--config"]
+    configs += [a.removeprefix("--config=") for a in args if a.startswith("--config=")]
+    if "--data" in flags or any(_names_data(config) for config in configs):
+        return args
+    for place, flag in enumerate(flags):
+        if flag.removeprefix("--data.") in DATA_OF and flag.startswith("--data."):
+            return [*args[:place], "--data", DATA_OF[flag.removeprefix("--data.")], *args[place:]]
+    return args
+
+
+def _names_data(config: str) -> bool:
+    try:
+        return "data" in (yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {})
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return False  # the parser says what is wrong with it
 
 
 class LoggedConfig(SaveConfigCallback):
@@ -30,13 +59,14 @@ class CommandLine(LightningCLI):
     def __init__(self, args: list[str]) -> None:
         super().__init__(
             LightningModule,
+            parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in self.subcommands()}},
             subclass_mode_model=True,
             save_config_callback=LoggedConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             trainer_defaults={"max_epochs": 1, "callbacks": [MaskBoard(), SaveResults()], "use_distributed_sampler": False},
-            args=args,
+            args=with_data_class(args),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -52,7 +52,8 @@ class Scores:
     @classmethod
     def from_rows(cls, rows: list[dict[str, Any]]) -> Scores:
         """The reverse of :meth:`to_row`, for any number of samples."""
-        counts = [torch.tensor([row[k] for row in rows], dtype=torch.int64).view(-1, len(GRID)) for k in ("intersection", "union")]
+        pairs = ([row[key] for row in rows] for key in ("intersection", "union"))
+        counts = [torch.tensor(values, dtype=torch.int64).view(-1, len(GRID)) for values in pairs]
         ious = [
             torch.tensor([torch.nan if row[k] is None else row[k] for row in rows], dtype=torch.float64)
             for k in ("iou_otsu", "iou_own", "iou_other")
@@ -114,7 +115,6 @@ def measures(scores: Scores) -> dict[str, float]:
     if with_others.any():
         named, other = scores.iou[with_others], scores.iou_other[with_others]
         found |= {"mIoU_other_object": other.mean(), "named_ahead": (named > other).double().mean()}
-        found["n_with_other_object"] = with_others.sum()
     return {name: float(value) for name, value in found.items()}
 
 
@@ -133,7 +133,7 @@ def intervals(scores: Scores, seed: int = 0) -> dict[str, list[float]]:
     if len(scores.iou) == 0:
         return {}
     columns: dict[str, Tensor] = {"mIoU": scores.iou, "mIoU_otsu": scores.iou_otsu, "mIoU_own_threshold": scores.iou_own}
-    for suffix, values in (("", scores.iou), ("_otsu", scores.iou_otsu)):
+    for suffix, values in (("", scores.iou), ("_otsu", scores.iou_otsu), ("_own_threshold", scores.iou_own)):
         columns |= {f"P@{level}{suffix}": (values > level).double() for level in LEVELS}
     low, high = bootstrap_interval(torch.stack([column.double() for column in columns.values()], 1), seed=seed)
     return {name: [float(a), float(b)] for name, a, b in zip(columns, low, high, strict=True)}
@@ -179,7 +179,7 @@ class MaskMetrics(Metric):
 
     def scores(self) -> Scores:
         """Returns what was added, in order."""
-        if not len(self.iou_otsu):
+        if self._update_count == 0:
             return Scores.from_rows([])
         return Scores(*(dim_zero_cat(getattr(self, field.name)) for field in fields(Scores)))
 

@@ -211,19 +211,21 @@ class Segmenter(LightningModule):
         return [Sample(str(i), image, prompt, mask if i == 0 else None) for i, prompt in enumerate(prompts)]
 
     def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(range(self.global_step, self.iterations), batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(range(self.iterations), batch_size=None)  # type: ignore[arg-type]  # the trainer counts, resumed or not
 
     def configure_optimizers(self) -> Any:
         return self.make_optimizer(self.trainable())
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        self.last_terms = self.terms(self.global_step)
+        self.last_terms = self.terms(batch_idx)  # goes on where a resumed run stopped; other noise for accumulated gradients
         return self.last_terms["total"].sum()
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         self.guard.before_step()
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        """Steps, and takes back what a momentum did to skipped pairs before anybody looks at the alpha or saves it."""
+        super().optimizer_step(*args, **options)
         self.guard.after_step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -31,7 +31,8 @@ class Baseline(LightningModule):
 
     def __init__(self, threshold: Threshold = 0.5, seed: int = 0) -> None:
         super().__init__()
-        if threshold != "otsu" and not 0 <= float(threshold) <= 1:
+        number = isinstance(threshold, int | float) and 0 <= threshold <= 1
+        if threshold != "otsu" and not number:
             raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
         self.threshold, self.seed = threshold, seed
         self._batches = Batches()
@@ -88,6 +89,11 @@ class Baseline(LightningModule):
     def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
         """As :meth:`test_step`."""
         return self.test_step(batch, batch_idx)
+
+
+def size_of(sample: Sample) -> tuple[int, int]:
+    """Returns the height and width of a sample's image."""
+    return sample.image.shape[-2], sample.image.shape[-1]
 
 
 def rescale(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ..functional.framing import Framing, frame, unframe
 from ..functional.random import Draws
 from ..results import Threshold
 from ..teachers.base import Teacher
-from .base import Baseline, rescale
+from .base import Baseline, rescale, size_of
 
 
 class NoiseDifference(Baseline):
@@ -48,7 +48,7 @@ class NoiseDifference(Baseline):
     def masks(self, samples: list[Sample]) -> list[Tensor]:
         images = [frame(sample.image.to(self.device), self.teacher.resolution, self.framing) for sample in samples]
         maps = rescale(self.differences(torch.stack(images), samples))
-        return [unframe(own, tuple(sample.image.shape[-2:]), self.framing) for own, sample in zip(maps, samples, strict=True)]
+        return [unframe(own, size_of(sample), self.framing) for own, sample in zip(maps, samples, strict=True)]
 
     def differences(self, images: Tensor, samples: list[Sample]) -> Tensor:
         """Returns the mean norm over the latent's channels, (N, h, w), of framed images (N, 3, H, W)."""

@@ -130,7 +130,7 @@ class SampleData(LightningDataModule):
     def _loader(self) -> DataLoader[Sample | Failure]:
         rank, ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         own = torch.utils.data.Subset(self.opened(), self.share(rank, ranks))
-        return DataLoader(own, self.batch_size, num_workers=self.num_workers, collate_fn=list)
+        return DataLoader(own, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=list)
 
     def test_dataloader(self) -> DataLoader[Sample | Failure]:
         return self._loader()

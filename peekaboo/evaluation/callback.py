@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,25 +72,28 @@ class Evaluation(Callback):
         if stage not in ("test", "predict"):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
+        self.stage = "test" if stage == "test" else "predict"  # it comes as an enumeration
         if not isinstance(data, SampleData):
-            raise ValueError(f"data: expected a data set for `{stage}`, e.g. `--config data/scenes.yaml` or `--data.manifest FILE`")
-        self.data, self.stage, self.failures = data, stage, {}
+            raise ValueError(
+                f"data: expected a data set for `{self.stage}`, e.g. `--config data/scenes.yaml` or `--data.manifest FILE`"
+            )
+        self.data, self.failures = data, {}
         self.variant = self.name or variant_name(pl_module)
         ids = data.ids()
-        identity = {"stage": stage, **decisive(self.config or {}), "weights": weights_digest(pl_module)}
-        self._run = RunFolder(self._place(trainer, identity), identity)
-        self._run.check()
+        identity = {"stage": self.stage, **decisive(self.config or {}), "weights": weights_digest(pl_module)}
+        run = RunFolder(self._place(trainer, identity), identity)
+        run.check()
         trainer.strategy.barrier("checked")
         if trainer.is_global_zero:
-            self._run.open(self._about(trainer, pl_module), self.config_yaml)
-            data.finished = self._run.finished(ids, self._needed())
+            run.open(self._about(trainer, pl_module), self.config_yaml)
+            data.finished = run.finished(ids, self._needed())
         data.finished = trainer.strategy.broadcast(data.finished)
-        share = len(data.share(trainer.global_rank, trainer.world_size))
         if data.finished:
-            rank_zero_info(f"{len(data.finished)} of {len(ids)} samples are finished already; going on in {self._run.path}")
-        self._bar = SampleBar(trainer, share, stage)
+            rank_zero_info(f"{len(data.finished)} of {len(ids)} samples are finished already; going on in {run.path}")
+        self._bar = SampleBar(trainer, len(data.share(trainer.global_rank, trainer.world_size)), self.stage)
         self._shown = MaskMetrics(sync_on_compute=False)
-        pl_module.report = self._bar.report
+        setattr(pl_module, "report", self._bar.report)  # noqa: B010, for mypy
+        self._run = run
 
     def _place(self, trainer: Trainer, identity: dict[str, Any]) -> Path:
         if self.folder is not None:
@@ -105,10 +109,11 @@ class Evaluation(Callback):
             "model": type(module).__name__,
             "teacher": teacher,
             "data": type(self.data).__name__,
+            "data_arguments": decisive(self.config or {})["data"]["init_args"],
             "own_threshold": getattr(module, "threshold", None),
             "precision": str(trainer.precision),
             "accelerator": type(trainer.accelerator).__name__,
-            "command": " ".join(sys.argv),
+            "command": shlex.join(["python", *sys.argv]),
             "versions": versions(),
         }
 
@@ -157,7 +162,7 @@ class Evaluation(Callback):
 
     @property
     def _folder(self) -> RunFolder:
-        assert self._run is not None  # noqa: S101
+        assert self._run is not None
         return self._run
 
     def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:

@@ -80,7 +80,9 @@ class RunFolder:
         file = self.path / "run.json"
         if not file.is_file():
             if self.rows.is_dir() and any(self.rows.glob("*.json")):
-                raise ValueError(f"evaluation.folder: expected a folder of this program, got {str(self.path)!r} with samples but no run.json")
+                raise ValueError(
+                    f"evaluation.folder: expected a folder of this program, got {str(self.path)!r} with samples but no run.json"
+                )
             return
         then, now = (dict(flatten(tree)) for tree in (json.loads(file.read_text())["identity"], self.identity))
         differing = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]

@@ -44,7 +44,7 @@ def contact_sheet(folder: RunFolder, data: SampleData, rows: list[dict[str, Any]
 
 
 def _line(sample: Sample, alpha: Tensor, iou: float) -> Image.Image:
-    assert sample.mask is not None  # noqa: S101
+    assert sample.mask is not None
     truth = sample.mask.float().expand(3, -1, -1)
     pictures = [sample.image, truth, alpha.expand(3, -1, -1), overlay(sample.image, (alpha > 0.5).float()[None])]
     line = Image.new("RGB", (4 * (CELL + GAP) - GAP, CELL + CAPTION), "white")

@@ -83,13 +83,17 @@ def table(metrics: dict[str, Any]) -> str:
     bounds = metrics["confidence_95"]
     lines.append(("  95 % interval", "", *("{:.3f}-{:.3f}".format(*bounds[name]) for name in HEADLINE)))
     lines += [_line(f"  {group}", part) for group, part in metrics["groups"].items() if part["n"]]
+    if metrics.get("own_threshold", 0.5) != 0.5:
+        lines.append(_line(f"at its own threshold ({metrics['own_threshold']})", metrics, "_own_threshold"))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    rows = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))) for line in lines]
+    rows = [
+        f"{line[0]:<{widths[0]}}" + "".join(f"  {c:>{w}}" for c, w in zip(line[1:], widths[1:], strict=True)) for line in lines
+    ]
     return "\n".join([rows[0], "-" * len(rows[0]), *rows[1:], "", *_others(metrics)])
 
 
-def _line(name: str, part: dict[str, Any]) -> tuple[str, ...]:
-    return (name, str(part["n"]), *(f"{part[key]:.3f}" for key in HEADLINE))
+def _line(name: str, part: dict[str, Any], suffix: str = "") -> tuple[str, ...]:
+    return (name, str(part["n"]), *(f"{part[key + suffix]:.3f}" for key in HEADLINE))
 
 
 def _others(metrics: dict[str, Any]) -> list[str]:

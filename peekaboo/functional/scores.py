@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def counts_over_thresholds(alpha: Tensor, target: Tensor, thresholds: Tensor, ignore: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def counts_over_thresholds(
+    alpha: Tensor, target: Tensor, thresholds: Tensor, ignore: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Intersection and union of ``alpha > threshold`` with the target, at many thresholds for the price of one histogram.
 
     Args:

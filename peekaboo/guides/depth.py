@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.images import open_image
-from ..teachers.base import Frozen, explain_load_error, locate
+from ..teachers.base import Frozen, explain_load_error, locate, quiet_loading
 from .base import Guide
 
 
@@ -37,6 +37,7 @@ class Depth(Frozen, Guide):
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
         source = locate(path, "depth", "config.json")
+        quiet_loading()
         try:
             self.model = AutoModelForDepthEstimation.from_pretrained(
                 source, dtype=torch.float32, use_safetensors=True, **options

@@ -91,22 +91,33 @@ def locate(path: str, kind: str, required: str) -> str:
     return path
 
 
+def quiet_loading() -> None:
+    """Keeps transformers from drawing a progress bar for every network that it loads."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 class LoadError(ValueError):
     """Weights that could not be loaded, in one line."""
 
 
 def explain_load_error(error: Exception, kind: str, source: str) -> LoadError:
-    """Makes one line of what went wrong while loading a network."""
-    text = " ".join(str(error).split())
-    if "SafetensorError" in type(error).__name__ or "safetensor" in text.lower() and "incomplete" in text.lower():
-        reason = f"its weights are truncated or corrupt ({text})"
-    elif any(word in text for word in ("offline", "connect", "Max retries", "resolve", "couldn't find them in the cached")):
+    """Makes one line of what went wrong while loading a network; the cause may lie several exceptions deep."""
+    causes: list[BaseException] = [error]
+    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(deeper)
+    texts = {type(cause).__name__: " ".join(str(cause).split()) for cause in reversed(causes)}
+    offline = isinstance(error, ConnectionError) or not {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}.isdisjoint(texts)
+    if "SafetensorError" in texts:
+        reason = f"its weights are truncated or corrupt ({texts['SafetensorError']})"
+    elif offline:
         reason = (
             "the hub cannot be reached and the model is not in the cache; give a local folder, "
             "or use the embedded model (path: embedded)"
         )
     else:
-        reason = text[:300]
+        reason = texts[type(error).__name__][:300]
     return LoadError(f"{kind}: expected a loadable model at {source!r}: {reason}")
 
 
@@ -119,4 +130,5 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 def as_dtype(module: ModuleT, dtype: torch.dtype) -> ModuleT:
     """Casts a module once; free where it has the dtype already."""
-    return module if next(module.parameters()).dtype == dtype else module.to(dtype)
+    # Not module.to: diffusers overrides it with a warning about modules that are to stay in float32, even if there are none.
+    return module if next(module.parameters()).dtype == dtype else nn.Module.to(module, dtype)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Frozen, explain_load_error, locate
+from .base import Frozen, explain_load_error, locate, quiet_loading
 
 
 class CLIP(Frozen):
@@ -24,6 +24,7 @@ class CLIP(Frozen):
         self.name = path
         source = locate(path, "clip", "config.json")
         options = {} if revision is None else {"revision": revision}
+        quiet_loading()
         try:
             self.model = CLIPModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True, **options)
             self.tokenizer = CLIPTokenizer.from_pretrained(source, **options)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..functional.diffusion import eps_from_sample, eps_from_v
-from .base import PRECISIONS, Precision, Teacher, as_dtype, autocast_dtype, explain_load_error, locate
+from .base import PRECISIONS, Precision, Teacher, as_dtype, autocast_dtype, explain_load_error, locate, quiet_loading
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class Diffusion(Teacher):
         options = {key: value for key, value in options.items() if value is not None}
         weights = {"torch_dtype": torch.float32, "use_safetensors": True, "low_cpu_mem_usage": False, **options}
         revision = {key: value for key, value in options.items() if key == "revision"}
+        quiet_loading()
         try:
             self.unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", **weights)
             self.vae = AutoencoderKL.from_pretrained(source, subfolder="vae", **weights)

@@ -1,0 +1,103 @@
+"""IoU against iterations and seconds on tuning scenes, for one or several settings of a config.
+
+    python benchmarks/quality.py --config rgb_bilateral
+    python benchmarks/quality.py --config rgb_bilateral --set loss.guidance=7.5 --set loss.guidance=30,penalty=0.2 --pairs 40
+
+Each ``--set`` is one row: arguments of the config to change, separated by commas. The scenes are composed with a seed of the
+trainings, never the benchmark's: this is where settings are chosen. A setting is timed in the same run as all others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import peekaboo
+from peekaboo.data.base import Sample
+from peekaboo.data.benchmark import Scenes
+from peekaboo.functional.masks import iou
+from peekaboo.segmenter import Segmenter
+
+
+def tuning_scenes(single: int, pair: int) -> list[Sample]:
+    data = Scenes({"single": single, "pair": pair}, "tuning")
+    return [data.load(i) for i in range(len(data))]
+
+
+def measure(segmenter: Segmenter, scenes: list[Sample], batch: int, at: list[int], precision: str) -> list[dict[str, Any]]:
+    """Optimises all scenes and looks at the masks after each number of iterations in ``at``."""
+    seen: dict[int, list[tuple[str, float, float, float]]] = {step: [] for step in at}
+    seconds = dict.fromkeys(at, 0.0)
+    segmenter.iterations = max(at)
+    for first in range(0, len(scenes), batch):
+        part = scenes[first : first + batch]
+        start = time.perf_counter()
+        looked = 0.0
+
+        def look(step: int, part: list[Sample] = part, start: float = start) -> None:
+            nonlocal looked
+            if step not in seen:
+                return
+            now = time.perf_counter()
+            seconds[step] += now - start - looked
+            for sample, result in zip(part, segmenter.results(step), strict=True):
+                mask = result.mask[None]
+                right, other = float(iou(mask, sample.mask[None])), float(iou(mask, sample.others[None]))
+                seen[step].append((sample.id, right, other, float(result.iou_at(result.otsu))))
+            looked += time.perf_counter() - now
+
+        with torch.autocast(segmenter.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            segmenter.segment(part, [segmenter.sample_seed(sample.id) for sample in part], report=look)
+    return [summarise(step, rows, seconds[step] / len(scenes)) for step, rows in seen.items()]
+
+
+def summarise(step: int, rows: list[tuple[str, float, float, float]], seconds: float) -> dict[str, Any]:
+    def mean(values: list[float]) -> float:
+        return round(sum(values) / max(len(values), 1), 4)
+
+    singles = [r for r in rows if r[0].startswith("single")]
+    pairs = [r for r in rows if r[0].startswith("pair")]
+    return {
+        "iterations": step,
+        "single": mean([r[1] for r in singles]),
+        "pair": mean([r[1] for r in pairs]),
+        "pair_other": mean([r[2] for r in pairs]),
+        "pair_named_ahead": mean([float(r[1] > r[2]) for r in pairs]),
+        "pair_otsu": mean([r[3] for r in pairs]),
+        "seconds_a_mask": round(seconds, 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="rgb_bilateral")
+    parser.add_argument("--set", action="append", default=[], help="argument=value,... of one row; none for the config as it is")
+    parser.add_argument("--singles", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100, 200])
+    parser.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
+    parser.add_argument("--output", type=Path, help="JSON file for the rows")
+    options = parser.parse_args()
+    scenes = tuning_scenes(options.singles, options.pairs)
+    rows = []
+    print("| setting | iterations | single | pair | other | named ahead | pair, Otsu | s a mask |\n|---|---|---|---|---|---|---|---|")
+    for setting in options.set or [""]:
+        overrides = dict(item.split("=", 1) for item in setting.split(",") if item)
+        segmenter = peekaboo.load(options.config, **{k.replace(".", "__"): v for k, v in overrides.items()})
+        for row in measure(segmenter, scenes, options.batch, options.at, options.precision):
+            rows.append({"config": options.config, "setting": setting, **row})
+            values = [row["single"], row["pair"], row["pair_other"], row["pair_named_ahead"], row["pair_otsu"]]
+            cells = " | ".join(f"{value:.3f}" for value in values)
+            print(f"| {setting or 'as configured'} | {row['iterations']} | {cells} | {row['seconds_a_mask']:.2f} |", flush=True)
+    if options.output:
+        options.output.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

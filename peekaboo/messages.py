@@ -1,0 +1,37 @@
+"""One line out of what the argument parser says in twenty."""
+
+from __future__ import annotations
+
+import re
+
+_NOISE = re.compile(
+    r"Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Given value|"
+    r"Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid"
+)
+_KEY = re.compile(r'Parser key "([^"]+)":?')
+_CLASS = re.compile(r"Problem with given class_path '([^']+)':?")
+_TYPE = re.compile(r"Expected an? (?:<class '(?P<name>[^']+)'>|typing\.(?P<other>.+?))\. Got value: (?P<value>.*)")
+
+
+def one_line(text: str) -> str:
+    """Says which argument, what was expected and what came; a text of another kind is only put on one line.
+
+    >>> one_line('Parser key "model":\\n  Problem with given class_path \\'a.B\\':\\n    Parser key "iterations":\\n'
+    ...          "      Expected a <class 'int'>. Got value: many")
+    "model.iterations: expected int, got 'many'"
+    """
+    keys: list[str] = []
+    kind, said = "", []
+    for line in text.splitlines():
+        line = line.strip().removeprefix("- ").strip()
+        if key := _KEY.match(line):
+            keys += [key[1]] if key[1] not in keys else []
+            line = line[key.end() :].strip()
+        if given := _CLASS.match(line):
+            kind, line = given[1], line[given.end() :].strip()
+        if line and not _NOISE.match(line) and line not in said:
+            said.append(line)
+    message = _TYPE.sub(lambda m: f"expected {m['name'] or m['other']}, got {m['value']!r}", "; ".join(said))
+    if kind and re.match(r"No module|module '|Import path|Option ", message):
+        message = f"class_path {kind!r}: {message}"
+    return ": ".join(part for part in (".".join(keys), message) if part)

@@ -1,0 +1,164 @@
+"""The joint bilateral filter against its definition."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from peekaboo.functional.bilateral import adjoint_weights, bilateral_filter, bilateral_weights
+
+
+def definition(x: Tensor, guide: Tensor, kernel: int, sigma_space: float, tolerance: float) -> Tensor:
+    """One pass by the definition, pixel by pixel in float64: (H, W) from (H, W) and (G, H, W)."""
+    height, width = x.shape
+    out, radius = torch.zeros_like(x), kernel // 2
+    for i in range(height):
+        for j in range(width):
+            total = weight_sum = 0.0
+            for k in range(max(i - radius, 0), min(i + radius + 1, height)):
+                for m in range(max(j - radius, 0), min(j + radius + 1, width)):
+                    space = math.exp(-((i - k) ** 2 + (j - m) ** 2) / (2 * sigma_space**2))
+                    colour = math.exp(-float((guide[:, i, j] - guide[:, k, m]).square().sum()) / (2 * tolerance**2))
+                    total += space * colour * float(x[k, m])
+                    weight_sum += space * colour
+            out[i, j] = total / weight_sum
+    return out
+
+
+SIZES = [(1, 1), (1, 7), (6, 1), (2, 2), (5, 8)]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("size", SIZES)
+def test_equals_the_definition_at_any_size(size: tuple[int, int], kernel: int) -> None:
+    guide, x = torch.rand(2, 3, *size, dtype=torch.float64), torch.randn(2, 1, *size, dtype=torch.float64)
+    weights = bilateral_weights(guide, kernel, sigma_space=1.5, tolerance=0.3)
+    once = torch.stack([definition(a[0], g, kernel, 1.5, 0.3) for a, g in zip(x, guide, strict=True)])
+    twice = torch.stack([definition(a, g, kernel, 1.5, 0.3) for a, g in zip(once, guide, strict=True)])
+    # float64 in another order of summation
+    torch.testing.assert_close(bilateral_filter(x, weights, 1)[:, 0], once, rtol=0, atol=1e-13)
+    torch.testing.assert_close(bilateral_filter(x, weights, 2)[:, 0], twice, rtol=0, atol=1e-13)
+
+
+def test_float32_equals_the_float64_definition_after_the_published_40_passes() -> None:
+    guide, x = torch.rand(1, 3, 6, 5, dtype=torch.float64), torch.randn(1, 1, 6, 5, dtype=torch.float64)
+    expected = x[0, 0]
+    for _ in range(40):
+        expected = definition(expected, guide[0], 3, 5.0, 0.08)
+    found = bilateral_filter(x.float(), bilateral_weights(guide.float()), 40)[0, 0]
+    # every pass is an average, so that rounding adds up at most: 40 passes of a few eps of 1.2e-7
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=40 * 4 * 1.2e-7)
+
+
+def test_weights_sum_to_one_and_leave_out_what_lies_outside_the_image() -> None:
+    weights = bilateral_weights(torch.rand(1, 3, 4, 5), kernel=3)
+    torch.testing.assert_close(weights.sum(1), torch.ones(1, 4, 5), rtol=0, atol=1e-6)
+    assert (weights >= 0).all()
+    assert (weights[0, :3, 0] == 0).all()  # nothing above the first row
+    assert (weights[0, 2::3, :, -1] == 0).all()  # nothing right of the last column
+
+
+def test_a_hard_edge_of_the_guide_stops_the_filter_and_a_flat_guide_does_not() -> None:
+    guide = torch.zeros(1, 3, 6, 8)
+    guide[..., 4:] = 1.0
+    x = torch.zeros(1, 1, 6, 8)
+    x[..., 4:] = 1.0
+    sharp = bilateral_filter(x, bilateral_weights(guide), 40)
+    torch.testing.assert_close(sharp, x, rtol=0, atol=1e-5)
+    blurred = bilateral_filter(x, bilateral_weights(torch.zeros_like(guide)), 40)
+    assert 0.2 < float(blurred[0, 0, 3, 3]) < 0.8
+
+
+def test_gradcheck() -> None:
+    weights = bilateral_weights(torch.rand(2, 2, 4, 3, dtype=torch.float64))
+    x = torch.randn(2, 1, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: bilateral_filter(x, weights, 5), (x,))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_adjoint(size: tuple[int, int]) -> None:
+    """<Wx, y> = <x, W'y>."""
+    weights = bilateral_weights(torch.rand(1, 3, *size, dtype=torch.float64), kernel=5)
+    x, y = torch.randn(2, 1, 1, *size, dtype=torch.float64)
+    forward = (bilateral_filter(x, weights, 3) * y).sum()
+    backward = (x * bilateral_filter(y, adjoint_weights(weights), 3)).sum()
+    torch.testing.assert_close(forward, backward, rtol=0, atol=1e-12)
+
+
+def plain_pass(x: Tensor, weights: Tensor) -> Tensor:
+    """One pass out of operations that autograd knows."""
+    patches = torch.nn.functional.unfold(x, 3, padding=1).unflatten(2, x.shape[-2:])
+    return (patches * weights).sum(1, keepdim=True)
+
+
+def test_backward_through_40_passes_equals_autograd_through_40_plain_ones() -> None:
+    weights = bilateral_weights(torch.rand(2, 3, 7, 9, dtype=torch.float64))
+    x, y = torch.randn(2, 2, 1, 7, 9, dtype=torch.float64)
+    x.requires_grad_()
+    plain = x
+    for _ in range(40):
+        plain = plain_pass(plain, weights)
+    filtered = bilateral_filter(x, weights, 40)
+    (expected,) = torch.autograd.grad((plain * y).sum(), x)
+    (found,) = torch.autograd.grad((filtered * y).sum(), x)
+    torch.testing.assert_close(filtered, plain, rtol=0, atol=1e-13)  # float64, another order of summation
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("passes", [1, 40])
+def test_keeps_no_maps_for_the_backward_pass(passes: int) -> None:
+    weights = bilateral_weights(torch.rand(1, 3, 16, 16))
+    adjoint = adjoint_weights(weights)
+    saved: list[Tensor] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor)
+        return tensor
+
+    x = torch.randn(1, 1, 16, 16, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        bilateral_filter(x, weights, passes, adjoint)
+    assert [tensor.data_ptr() for tensor in saved] == [adjoint.data_ptr()]  # the caller's own, whatever the passes
+
+
+def test_does_not_change_its_input_and_zero_passes_are_the_identity() -> None:
+    x = torch.randn(1, 1, 4, 4)
+    before, weights = x.clone(), bilateral_weights(torch.rand(1, 3, 4, 4))
+    torch.testing.assert_close(bilateral_filter(x, weights, 0), before, rtol=0, atol=0)
+    bilateral_filter(x, weights, 3)
+    assert torch.equal(x, before)
+
+
+def test_one_pass_agrees_with_kornia_in_the_interior() -> None:
+    """kornia reflects at the border, where this filter leaves the neighbours out, so the border is not compared.
+
+    Its colour distance "l2" is the squared L2 norm over the channels, as here; its second sigma is the one in space.
+    """
+    from kornia.filters import joint_bilateral_blur
+
+    guide, x = torch.rand(2, 3, 9, 10, dtype=torch.float64), torch.randn(2, 1, 9, 10, dtype=torch.float64)
+    expected = joint_bilateral_blur(x, guide, 5, sigma_color=0.2, sigma_space=(1.3, 1.3), color_distance_type="l2")
+    found = bilateral_filter(x, bilateral_weights(guide, 5, sigma_space=1.3, tolerance=0.2), 1)
+    torch.testing.assert_close(found[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [0, 2, -3])
+def test_refuses_an_even_window(kernel: int) -> None:
+    with pytest.raises(ValueError, match=f"kernel: expected an odd number of pixels, got {kernel}"):
+        bilateral_weights(torch.rand(1, 3, 4, 4), kernel)
+
+
+@pytest.mark.parametrize("sigmas", [(0.0, 0.1), (1.0, -0.1)])
+def test_refuses_deviations_that_are_not_positive(sigmas: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="sigma_space, tolerance: expected positive numbers"):
+        bilateral_weights(torch.rand(1, 3, 4, 4), 3, *sigmas)
+
+
+def test_refuses_a_field_of_another_shape() -> None:
+    weights = bilateral_weights(torch.rand(1, 3, 4, 4))
+    for shape in ((1, 1, 4, 5), (2, 1, 4, 4), (1, 3, 4, 4)):
+        with pytest.raises(ValueError, match=r"x: expected \(N, 1, H, W\) for weights"):
+            bilateral_filter(torch.zeros(shape), weights)

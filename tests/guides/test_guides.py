@@ -1,0 +1,69 @@
+"""What the filter respects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from peekaboo.guides import RGB, Depth
+
+
+def test_rgb_is_the_image() -> None:
+    image = torch.rand(2, 3, 5, 6)
+    assert torch.equal(RGB()(image), image)
+
+
+def test_depth_fills_the_unit_interval_in_every_image(depth_folder: Path) -> None:
+    depth = Depth(str(depth_folder))(torch.rand(2, 3, 20, 28))
+    assert depth.shape == (2, 1, 20, 28)
+    for one in depth:
+        assert float(one.min()) == pytest.approx(0, abs=1e-6)
+        assert float(one.max()) == pytest.approx(1, abs=1e-6)
+
+
+def test_depth_is_the_networks_own_up_to_scale(depth_folder: Path) -> None:
+    from transformers import DPTForDepthEstimation
+
+    image = torch.rand(1, 3, 32, 32)  # the network's side: nothing is resized
+    with torch.no_grad():
+        predicted = DPTForDepthEstimation.from_pretrained(depth_folder)(2 * image - 1).predicted_depth
+    expected = (predicted - predicted.min()) / (predicted.max() - predicted.min())
+    torch.testing.assert_close(Depth(str(depth_folder))(image)[:, 0], expected, rtol=0, atol=1e-4)  # divided by a small range
+
+
+def test_depth_of_an_image_does_not_depend_on_its_neighbours(depth_folder: Path) -> None:
+    guide, images = Depth(str(depth_folder)), torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(guide(images)[1:], guide(images[1:]), rtol=0, atol=1e-4)
+
+
+def test_depth_is_frozen_and_leaves_no_gradient(depth_folder: Path) -> None:
+    guide = Depth(str(depth_folder))
+    guide.train()
+    assert not any(module.training for module in guide.modules())
+    assert not any(p.requires_grad for p in guide.parameters())
+    assert not guide(torch.rand(1, 3, 16, 16, requires_grad=True)).requires_grad
+
+
+def test_a_depth_map_is_taken_as_it_is_from_a_file(tmp_path: Path) -> None:
+    ramp = (np.arange(12)[None] * 5000 * np.ones((10, 1))).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "depth.png")
+    depth = Depth(map=str(tmp_path / "depth.png"))(torch.rand(2, 3, 10, 12))
+    expected = (torch.arange(12) / 11).expand(2, 1, 10, 12)
+    torch.testing.assert_close(depth, expected, rtol=0, atol=1e-6)
+    assert Depth(map=str(tmp_path / "depth.png"))(torch.rand(1, 3, 5, 5)).shape == (1, 1, 5, 5)
+
+
+def test_a_flat_depth_map_is_no_division_by_zero(tmp_path: Path) -> None:
+    Image.new("L", (6, 6), 90).save(tmp_path / "flat.png")
+    assert torch.equal(Depth(map=str(tmp_path / "flat.png"))(torch.rand(1, 3, 6, 6)), torch.zeros(1, 1, 6, 6))
+
+
+def test_errors_name_the_depth_map_or_the_folder(tmp_path: Path, pipeline: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"depth map: expected an image file, got 'nowhere\.png', which does not exist"):
+        Depth(map="nowhere.png")
+    with pytest.raises(ValueError, match=r"depth: expected a model folder with config\.json"):
+        Depth(str(tmp_path))

@@ -1,0 +1,222 @@
+"""The distillation gradient against the published formula, written out with the objects of diffusers and transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from peekaboo.alphas import Raster
+from peekaboo.backgrounds import RandomColour
+from peekaboo.functional.random import Draws
+from peekaboo.losses import ScoreDistillation
+from peekaboo.objective import Objective
+from peekaboo.teachers import Diffusion
+
+PROMPTS = ["a red apple", "a teddy bear"]
+
+
+class Recorded(Draws):
+    """Draws that keep what they gave out, for a second computation with the same numbers."""
+
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.given: list[Tensor] = []
+
+    def _stack(self, draw: Any) -> Tensor:
+        self.given.append(super()._stack(draw))
+        return self.given[-1]
+
+
+class Published:
+    """One step of Peekaboo, one sample at a time, as a reader of the paper would write it with diffusers."""
+
+    def __init__(self, folder: Path, guidance: float, negative: str = "") -> None:
+        self.unet = UNet2DConditionModel.from_pretrained(folder / "unet").eval()
+        self.vae = AutoencoderKL.from_pretrained(folder / "vae").eval()
+        self.encoder = CLIPTextModel.from_pretrained(folder / "text_encoder").eval()
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler")
+        self.guidance, self.negative = guidance, negative
+
+    @torch.no_grad()
+    def text(self, prompt: str) -> Tensor:
+        tokens = self.tokenizer(prompt, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+        return self.encoder(tokens.input_ids).last_hidden_state
+
+    @torch.no_grad()
+    def eps_hat(self, z_t: Tensor, t: Tensor, prompt: str) -> tuple[Tensor, Tensor]:
+        """The noise predicted without and with the text."""
+        out = []
+        for words in (self.negative, prompt):
+            prediction = self.unet(z_t, t, encoder_hidden_states=self.text(words)).sample
+            if self.scheduler.config.prediction_type == "v_prediction":
+                alpha_bar = self.scheduler.alphas_cumprod[t]
+                prediction = alpha_bar.sqrt() * prediction + (1 - alpha_bar).sqrt() * z_t
+            out.append(prediction)
+        return out[0], out[1]
+
+    def latent(self, composite: Tensor, noise: Tensor | None) -> Tensor:
+        posterior = self.vae.encode(2 * composite - 1).latent_dist
+        sample = posterior.mean if noise is None else posterior.mean + posterior.std * noise
+        return 0.18215 * sample
+
+    def gradient(self, z: Tensor, prompt: str, t: Tensor, eps: Tensor) -> Tensor:
+        """(1 - alpha_bar) (eps_hat - eps) on the latent."""
+        z_t = self.scheduler.add_noise(z.detach(), eps, t)
+        uncond, text = self.eps_hat(z_t, t, prompt)
+        return (1 - self.scheduler.alphas_cumprod[t]) * (uncond + self.guidance * (text - uncond) - eps)
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    """To float32 rounding: guidance 100 multiplies a difference of two predictions, each exact to a few 1e-7."""
+    assert float(expected.abs().max()) > 0
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("prediction", ["pipeline", "v_pipeline"])
+def test_the_gradient_of_the_alpha_equals_the_published_formula(prediction: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(prediction)
+    loss = ScoreDistillation(Diffusion(str(folder)), guidance=100.0)
+    image, alpha = torch.rand(2, 3, 16, 16), Raster()
+    alpha.reset(image, [0, 1])
+    draws = Recorded([5, 6], step=3, total=10)
+    Objective(loss, RandomColour(), penalty=0.0)(alpha(), image, PROMPTS, draws)["total"].sum().backward()
+
+    colour, posterior_noise, t, eps = draws.given
+    published = Published(folder, 100.0)
+    raw = alpha.field.detach().clone().requires_grad_()
+    for i, prompt in enumerate(PROMPTS):
+        opacity = raw[i : i + 1].sigmoid()
+        composite = image[i : i + 1] * opacity + colour[i] * (1 - opacity)
+        z = published.latent(composite, posterior_noise[i : i + 1])
+        gradient = published.gradient(z, prompt, t[i], eps[i])
+        (expected,) = torch.autograd.grad(z, raw, gradient)
+        close(alpha.field.grad[i], expected[i])
+
+
+def test_the_value_is_half_the_squared_gradient_and_the_gradient_on_the_latent_exact(pipeline: Path) -> None:
+    loss = ScoreDistillation(Diffusion(str(pipeline)), guidance=30.0, sample_posterior=False)
+    composite = torch.rand(2, 3, 16, 16, requires_grad=True)
+    value = loss(composite, PROMPTS, Draws([0, 1]))
+    z = loss.teacher.encode(composite)
+    gradient = loss.gradient(z.detach(), PROMPTS, Draws([0, 1]))
+    torch.testing.assert_close(value, 0.5 * gradient.square().sum((1, 2, 3)), rtol=1e-6, atol=0)
+    (expected,) = torch.autograd.grad(z, composite, gradient)
+    (found,) = torch.autograd.grad(value.sum(), composite)
+    assert torch.equal(found, expected)
+
+
+def test_nothing_of_the_teacher_gets_a_gradient(pipeline: Path) -> None:
+    loss = ScoreDistillation(Diffusion(str(pipeline)))
+    loss(torch.rand(1, 3, 16, 16, requires_grad=True), PROMPTS[:1], Draws([0])).sum().backward()
+    assert all(p.grad is None for p in loss.parameters())
+    assert not loss.gradient(torch.randn(1, 4, 8, 8, requires_grad=True), PROMPTS[:1], Draws([0])).requires_grad
+
+
+def latents() -> Tensor:
+    return torch.randn(2, 4, 8, 8)
+
+
+def test_noise_samples_average_their_gradients(pipeline: Path) -> None:
+    teacher, z, draws = Diffusion(str(pipeline)), latents(), Recorded([0, 1])
+    found = ScoreDistillation(teacher, guidance=20.0, noise_samples=3).gradient(z, PROMPTS, draws)
+    t, eps = draws.given
+    assert t.shape == (2, 3)
+    assert len(t.unique()) > 3
+    published = Published(pipeline, 20.0)
+    for i, prompt in enumerate(PROMPTS):
+        each = [published.gradient(z[i : i + 1], prompt, t[i, k], eps[i, k][None]) for k in range(3)]
+        close(found[i], torch.cat(each).mean(0))
+
+
+def test_classifier_only_leaves_the_prior_out(pipeline: Path) -> None:
+    teacher, z, draws = Diffusion(str(pipeline)), latents(), Recorded([0, 1])
+    found = ScoreDistillation(teacher, guidance=20.0, classifier_only=True).gradient(z, PROMPTS, draws)
+    (t, eps), published = draws.given, Published(pipeline, 20.0)
+    for i, prompt in enumerate(PROMPTS):
+        z_t = published.scheduler.add_noise(z[i : i + 1], eps[i], t[i])
+        uncond, text = published.eps_hat(z_t, t[i], prompt)
+        close(found[i : i + 1], (1 - published.scheduler.alphas_cumprod[t[i]]) * 20.0 * (text - uncond))
+
+
+def test_the_negative_prompt_takes_the_place_of_the_empty_one(pipeline: Path) -> None:
+    teacher, z, draws = Diffusion(str(pipeline)), latents(), Recorded([0, 1])
+    found = ScoreDistillation(teacher, guidance=20.0, negative_prompt="a bear").gradient(z, PROMPTS, draws)
+    (t, eps), published = draws.given, Published(pipeline, 20.0, negative="a bear")
+    for i, prompt in enumerate(PROMPTS):
+        close(found[i], published.gradient(z[i : i + 1], prompt, t[i], eps[i])[0])
+    plain = ScoreDistillation(teacher, guidance=20.0).gradient(z, PROMPTS, Draws([0, 1]))
+    assert not torch.allclose(found, plain, atol=1e-3 * float(plain.abs().max()))
+
+
+def test_guidance_one_asks_the_network_once_and_gives_the_same(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, z = Diffusion(str(pipeline)), latents()
+    asked: list[int] = []
+    predict = teacher.predict_noise
+    monkeypatch.setattr(teacher, "predict_noise", lambda z_t, t, text: asked.append(len(z_t)) or predict(z_t, t, text))
+    one = ScoreDistillation(teacher, guidance=1.0).gradient(z, PROMPTS, Draws([0, 1]))
+    nearly = ScoreDistillation(teacher, guidance=1.0 + 1e-9).gradient(z, PROMPTS, Draws([0, 1]))
+    assert asked == [2, 4]
+    torch.testing.assert_close(one, nearly, rtol=0, atol=1e-5)
+
+
+def test_guidance_zero_ignores_the_prompt(pipeline: Path) -> None:
+    loss, z = ScoreDistillation(Diffusion(str(pipeline)), guidance=0.0), latents()
+    found, other = (loss.gradient(z, prompts, Draws([0, 1])) for prompts in (PROMPTS, PROMPTS[::-1]))
+    torch.testing.assert_close(found, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("weighting", ["sigma_squared", "one", "sigma_squared_sqrt_alpha"])
+def test_weightings(pipeline: Path, weighting: Any) -> None:
+    teacher, z, draws = Diffusion(str(pipeline)), latents(), Recorded([0, 1])
+    unweighted = ScoreDistillation(teacher, weighting="one").gradient(z, PROMPTS, draws)
+    alpha_bar = teacher.alpha_bar(draws.given[0].flatten())[:, None, None, None]
+    factor = {"one": 1, "sigma_squared": 1 - alpha_bar, "sigma_squared_sqrt_alpha": (1 - alpha_bar) * alpha_bar.sqrt()}
+    found = ScoreDistillation(teacher, weighting=weighting).gradient(z, PROMPTS, Draws([0, 1]))
+    close(found, factor[weighting] * unweighted)
+
+
+def timesteps(loss: ScoreDistillation, step: int, total: int) -> Tensor:
+    draws = Recorded(range(200), step=step, total=total)
+    loss.teacher.predict_noise = lambda z_t, t, text: torch.zeros_like(z_t)  # type: ignore[method-assign]
+    loss.gradient(torch.zeros(200, 4, 8, 8), [""] * 200, draws)
+    return draws.given[0]
+
+
+def test_timesteps_stay_in_their_range_and_reach_both_ends(pipeline: Path) -> None:
+    loss = ScoreDistillation(Diffusion(str(pipeline)), t_min=20, t_max=29)
+    assert sorted(timesteps(loss, 0, 10).unique().tolist()) == list(range(20, 30))
+
+
+def test_the_annealed_schedule_lowers_the_upper_end_to_the_lower(pipeline: Path) -> None:
+    loss = ScoreDistillation(Diffusion(str(pipeline)), t_min=100, t_max=900, schedule="annealed")
+    assert 880 <= int(timesteps(loss, 0, 11).max()) <= 900
+    middle = timesteps(loss, 5, 11)
+    assert 480 <= int(middle.max()) <= 500
+    assert int(middle.min()) < 120
+    assert timesteps(loss, 10, 11).unique().tolist() == [100]
+
+
+def test_the_timestep_belongs_to_the_sample(pipeline: Path) -> None:
+    assert len(timesteps(ScoreDistillation(Diffusion(str(pipeline))), 0, 10).unique()) > 100
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"t_min": 500, "t_max": 100}, "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 500, 100"),
+        ({"t_max": 1000}, "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 20, 1000"),
+        ({"noise_samples": 0}, "noise_samples: expected at least 1, got 0"),
+        ({"schedule": "cosine"}, "schedule: expected one of uniform, annealed, got 'cosine'"),
+        ({"weighting": "snr"}, "weighting: expected one of sigma_squared, one, sigma_squared_sqrt_alpha, got 'snr'"),
+    ],
+)
+def test_refuses_settings_that_mean_nothing(pipeline: Path, argument: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScoreDistillation(Diffusion(str(pipeline)), **argument)
