@@ -16,6 +16,7 @@ from .messages import one_line
 from .results import Result
 from .segmenter import Segmenter
 
+_OF_COMMANDS = ("verbose", "weights_only", "return_predictions")  # what a saved configuration has beside its parts
 Picture = str | Path | Image.Image | Tensor
 
 
@@ -40,7 +41,7 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action="config")
     parser.add_subclass_arguments(Segmenter, "model", required=True)
-    for ignored in ("trainer", "data", "seed_everything", "ckpt_path"):
+    for ignored in ("trainer", "data", "evaluation", "seed_everything", "ckpt_path", *_OF_COMMANDS):
         parser.add_argument(f"--{ignored}", type=Any)
     arguments = [f"--config={_config_file(name)}" for name in (config, *overlays)]
     arguments += [f"--model.{name.replace('__', '.')}={_as_yaml(value)}" for name, value in overrides.items()]
@@ -127,7 +128,11 @@ def _picture(item: Picture) -> Tensor:
 
 
 def _mask(item: Picture, image: Tensor) -> Tensor:
-    if isinstance(item, Tensor):
-        return item.bool()
     size = (image.shape[1], image.shape[2])
-    return to_rgb(item).mean(0) >= 0.5 if isinstance(item, Image.Image) else read_mask(item, size)
+    if isinstance(item, str | Path):
+        return read_mask(item, size)
+    mask = item.bool() if isinstance(item, Tensor) else to_rgb(item).mean(0) >= 0.5
+    if tuple(mask.shape) != size:
+        got = " x ".join(str(side) for side in reversed(mask.shape))
+        raise ValueError(f"mask: expected the image's size {size[1]} x {size[0]}, got {got}")
+    return mask

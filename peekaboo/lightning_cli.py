@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from .callbacks import MaskBoard, SaveResults
 from .evaluation import Evaluation
+from .segmenter import Segmenter
 
 #: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
 DATA_OF = {"manifest": "peekaboo.data.manifest.ManifestData", "images": "peekaboo.data.image_folder.ImageFolderData"}
@@ -84,6 +85,11 @@ class CommandLine(LightningCLI):
                 config.trainer.logger = False  # the evaluation's folder is the record
             if self.subcommand == "predict":
                 config.return_predictions = False  # they are files; thousands would not fit the memory
+
+    def before_fit(self) -> None:
+        """Finds out what is wrong with the input before the run has a folder."""
+        if isinstance(self.model, Segmenter):
+            self.model.pairs_of_image()
 
     def before_test(self) -> None:
         """Tells the evaluation what was asked for, so that it knows its own folder again."""

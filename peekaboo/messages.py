@@ -32,6 +32,6 @@ def one_line(text: str) -> str:
         if line and not _NOISE.match(line) and line not in said:
             said.append(line)
     message = _TYPE.sub(lambda m: f"expected {m['name'] or m['other']}, got {m['value']!r}", "; ".join(said))
-    if kind and re.match(r"No module|module '|Import path|Option ", message):
+    if kind and re.match(r"No module|module '|Option ", message):
         message = f"class_path {kind!r}: {message}"
     return ": ".join(part for part in (".".join(keys), message) if part)

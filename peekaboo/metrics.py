@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -53,7 +54,7 @@ class Scores:
     def from_rows(cls, rows: list[dict[str, Any]]) -> Scores:
         """The reverse of :meth:`to_row`, for any number of samples."""
         pairs = ([row[key] for row in rows] for key in ("intersection", "union"))
-        counts = [torch.tensor(values, dtype=torch.int64).view(-1, len(GRID)) for values in pairs]
+        counts = [torch.from_numpy(np.array(values, dtype=np.int64).reshape(-1, len(GRID))) for values in pairs]
         ious = [
             torch.tensor([torch.nan if row[k] is None else row[k] for row in rows], dtype=torch.float64)
             for k in ("iou_otsu", "iou_own", "iou_other")

@@ -194,13 +194,18 @@ class Segmenter(LightningModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            pairs = self._pairs_of_image()
+            pairs = self.pairs_of_image()
             self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
             self.begin(pairs, [self.seed + i for i in range(len(pairs))])
             if self._restored:
                 self.alpha.load_state_dict(self._restored, strict=False)
 
-    def _pairs_of_image(self) -> list[Sample]:
+    def pairs_of_image(self) -> list[Sample]:
+        """Reads what ``fit`` segments.
+
+        Raises:
+            ValueError, FileNotFoundError: for an image, a mask or a prompt that is wrong or missing.
+        """
         if self.image_path is None or self.prompt is None:
             raise ValueError("image, prompt: expected both for `fit`, e.g. `--model.image dog.jpg --model.prompt 'a dog'`")
         prompts = [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)

@@ -236,3 +236,21 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
         return Trainer(callbacks=[MaskBoard(), SaveResults(), *callbacks], **{**settings, **quiet, **rest})
 
     return make
+
+
+@pytest.fixture
+def fit_arguments(pipeline: Path, depth_folder: Path, clip_folder: Path) -> Callable[[str | Path], list[str]]:
+    """Builds the arguments that run a config for two quick iterations on the tiny networks, on the CPU."""
+
+    def build(config: str | Path) -> list[str]:
+        text = (ROOT / "configs" / config).read_text()
+        out = ["fit", "--config", str(config), "--model.iterations=2", "--model.resolution=16"]
+        if "teachers.Diffusion" in text:
+            out.append(f"--model.loss.teacher.path={pipeline}")
+        if "teachers.CLIP" in text:
+            out.append(f"--model.loss.clip.path={clip_folder}")
+        if "guides.Depth" in text:
+            out.append(f"--model.alpha.guide.path={depth_folder}")
+        return [*out, "--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.enable_progress_bar=false"]
+
+    return build

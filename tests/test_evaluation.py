@@ -148,6 +148,19 @@ def test_another_configuration_gets_another_folder(manifest: Path) -> None:
     assert len(list(Path("out/runs/test").iterdir())) == 2
 
 
+def test_a_run_from_python_knows_its_folder_again(manifest: Path) -> None:
+    from lightning import Trainer
+
+    from peekaboo.data.manifest import ManifestData
+    from peekaboo.evaluation import Evaluation
+
+    for threshold, batch_size, folders in ((0.5, 2, 1), (0.5, 3, 1), (0.4, 3, 2)):
+        settings = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "default_root_dir": "out"}
+        trainer = Trainer(callbacks=[Evaluation()], use_distributed_sampler=False, **settings)  # type: ignore[arg-type]
+        trainer.test(Half(threshold), datamodule=ManifestData(str(manifest), batch_size))
+        assert len(list(Path("out/runs/test").iterdir())) == folders
+
+
 def test_a_given_folder_refuses_another_configuration(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(baseline("test", manifest, "--evaluation.folder", "here")) == 0
     before = Path("here/samples.csv").read_bytes()
@@ -258,7 +271,7 @@ def test_a_killed_run_goes_on_to_the_table_of_an_undisturbed_one(
     args = segmenter(pipeline, manifest, "--data.batch_size=1")
     process = start(args, tmp_path)
     dice = random.Random()
-    wanted, deadline = dice.randint(1, COUNT - 2), time.monotonic() + 180
+    wanted, deadline = dice.randint(1, COUNT - 2), time.monotonic() + 600
     while len(list(tmp_path.glob("out/runs/test/*/samples/*.json"))) < wanted and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -274,11 +287,53 @@ def test_a_killed_run_goes_on_to_the_table_of_an_undisturbed_one(
     assert_same_rows(rows(folder_of()), alone)
 
 
+class Interrupted(Half):
+    """Is stopped in its second batch."""
+
+    def masks(self, samples: list[Sample]) -> list[Tensor]:
+        if samples[0].id == "s2" and not Path("go on").exists():
+            raise KeyboardInterrupt
+        return super().masks(samples)
+
+
+def test_ctrl_c_keeps_what_there_is(manifest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    args = [a.replace("Half", "Interrupted") for a in baseline("test", manifest, "--data.batch_size", "2")]
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit):
+            main(args)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert "stopped: 2 samples are finished in" in caplog.text
+    assert sorted(f.stem for f in (folder_of() / "samples").iterdir()) == ["s0", "s1"]
+    Path("go on").touch()
+    assert main(args) == 0
+    assert len(rows(folder_of())) == COUNT
+
+
+def test_the_saved_configuration_repeats_the_run(manifest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(baseline("test", manifest)) == 0
+    assert main(["test", "--config", str(folder_of() / "config.yaml")]) == 0
+    assert f"{COUNT} of {COUNT} samples are finished already" in caplog.text
+
+
+def test_python_loads_a_runs_configuration(pipeline: Path, manifest: Path) -> None:
+    from peekaboo import load
+
+    assert main(segmenter(pipeline, manifest, "--data.limit=1", "--model.penalty=0.125")) == 0
+    assert load(str(folder_of() / "config.yaml"), device="cpu").objective.penalty == 0.125
+
+
 def test_two_ranks_make_the_table_of_one(pipeline: Path, manifest: Path, alone: list[dict[str, str]], tmp_path: Path) -> None:
+    (manifest.parent / "corrupt.png").write_bytes(b"no picture")
+    lines = [{"id": name, "image": "corrupt.png", "prompt": "x", "mask": "0_mask.png"} for name in ("bad", "worse")]
+    manifest.write_text("\n".join([manifest.read_text(), *map(json.dumps, lines)]))
     process = start(segmenter(pipeline, manifest, "--trainer.devices=2", "--trainer.strategy=ddp"), tmp_path)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    assert_same_rows(rows(folder_of()), alone)  # five samples: three and two, none lost, none twice
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 3, output
+    found = rows(folder_of())
+    assert_same_rows(found[:COUNT], alone)  # seven samples: four and three, none lost, none twice
+    assert [row["id"] for row in found[COUNT:] if row["error"]] == ["bad", "worse"]
     assert output.count("P@0.2") == 1  # one table
 
 

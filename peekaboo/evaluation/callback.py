@@ -19,7 +19,7 @@ from ..metrics import MaskMetrics, Scores
 from ..results import Result
 from ..segmenter import Segmenter, describe
 from .coco import write_coco
-from .folder import RunFolder, decisive, digest, to_16_bit, weights_digest, write_text
+from .folder import RunFolder, decisive, digest, plain_attributes, to_16_bit, weights_digest, write_text
 from .progress import SampleBar
 from .rows import failed_row, make_row
 from .sheet import contact_sheet
@@ -45,7 +45,7 @@ class Evaluation(Callback):
             (image, ground truth, alpha, overlay); 0 for none.
     """
 
-    config: dict[str, Any] | None = None  # set by the command line: what the run was asked for
+    config: dict[str, Any] | None = None  # set by the command line; without it the objects' plain attributes stand for it
     config_yaml: str | None = None
 
     def __init__(
@@ -80,7 +80,8 @@ class Evaluation(Callback):
         self.data, self.failures = data, {}
         self.variant = self.name or variant_name(pl_module)
         ids = data.ids()
-        identity = {"stage": self.stage, **decisive(self.config or {}), "weights": weights_digest(pl_module)}
+        asked = plain_attributes(pl_module, data) if self.config is None else decisive(self.config)
+        identity = {"stage": self.stage, **asked, "weights": weights_digest(pl_module)}
         run = RunFolder(self._place(trainer, identity), identity)
         run.check()
         trainer.strategy.barrier("checked")
@@ -185,8 +186,7 @@ class Evaluation(Callback):
         self._bar.close()
         trainer.strategy.barrier("samples")
         if trainer.is_global_zero:
-            self.failures = self._finish()
-        self.failures = trainer.strategy.broadcast(self.failures)
+            self.failures = self._finish()  # the first rank's exit code speaks for all
         self._run = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

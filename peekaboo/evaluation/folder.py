@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from ..teachers.base import Frozen
 
 #: Arguments that change no result: a run with other ones goes on with the same folder.
 INDIFFERENT = {"model": ("image", "prompt", "mask", "max_skipped"), "data": ("batch_size", "num_workers")}
+COUNTS = ("intersection", "union")  # of a row's scores, over thresholds
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,6 +39,25 @@ def decisive(config: dict[str, Any]) -> dict[str, Any]:
         described["init_args"] = {key: value for key, value in arguments.items() if key not in indifferent}
         kept[part] = described
     return {**kept, "precision": (config.get("trainer") or {}).get("precision")}
+
+
+def plain_attributes(module: nn.Module, data: Any) -> dict[str, Any]:
+    """What stands for the configuration of a run that was started from Python: the plain attributes of its objects."""
+    frozen = tuple(name for name, part in module.named_modules() if isinstance(part, Frozen))
+    parts = (
+        {name: part for name, part in module.named_modules() if not name.startswith(frozen)}
+        if frozen
+        else dict(module.named_modules())
+    )
+    found = {f"model.{name}".rstrip("."): {"class": type(part).__name__, **_plain(part)} for name, part in parts.items()}
+    ours = {key: value for key, value in _plain(data).items() if key not in INDIFFERENT["data"]}
+    return {**found, "data": {"class": type(data).__name__, **ours}}
+
+
+def _plain(thing: Any) -> dict[str, Any]:
+    kept = int | float | str | None
+    attributes = {key: value for key, value in vars(thing).items() if not key.startswith("_") and key != "training"}
+    return {key: value for key, value in attributes.items() if isinstance(value, kept)}
 
 
 def weights_digest(module: nn.Module, values: int = 64) -> str:
@@ -115,10 +136,13 @@ class RunFolder:
     def row(self, name: str) -> dict[str, Any] | None:
         """Returns the row of a sample, or None if it has not finished."""
         try:
-            return json.loads((self.rows / f"{name}.json").read_text(encoding="utf-8"))
+            row = json.loads((self.rows / f"{name}.json").read_text(encoding="utf-8"))
+            for key in COUNTS if row["scores"] else ():
+                row["scores"][key] = np.array(row["scores"][key], dtype=np.int64)  # a tenth of the memory of a list
+            return row
         except FileNotFoundError:
             return None
-        except ValueError:  # broken by something else than us: do the sample again
+        except (ValueError, KeyError, TypeError):  # broken by something else than us: do the sample again
             return None
 
     def all(self, ids: list[str]) -> list[dict[str, Any]]:
@@ -132,7 +156,8 @@ class RunFolder:
             ids: of the samples.
             needed: suffix of the file that each of some subfolders should have of every sample.
         """
-        good = {row["id"] for row in self.all(ids) if row["error"] is None}
+        rows = (row for row in map(self.row, ids) if row is not None and row["error"] is None)
+        good = (row["id"] for row in rows)
         return frozenset(i for i in good if all((self.path / sub / f"{i}{suffix}").is_file() for sub, suffix in needed.items()))
 
     def save_picture(self, kind: str, name: str, picture: Any) -> None:

@@ -34,12 +34,27 @@ def stable_diffusion_schedule() -> DDIMScheduler:
     )
 
 
+def _new_unet(channels: list[int], text_width: int) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=tuple(channels),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        only_cross_attention=(True, False, False),
+        layers_per_block=1,
+        attention_head_dim=4,
+        norm_num_groups=16,
+        cross_attention_dim=text_width,
+    )
+
+
 class UNetTraining(Pretraining):
     """Trains the denoiser to predict eps from z_t and a caption; the autoencoder and the text encoder are frozen.
 
     Args:
         parts: folder with ``vae``, ``text_encoder`` and ``tokenizer``.
         output: folder of the StableDiffusionPipeline.
+        start: folder of a pipeline whose U-Net to go on from (`peekaboo/assets/teacher`, say); None to begin anew with ``channels``.
         channels: widths of the three levels.
         caption_dropout: share of empty captions, for classifier-free guidance.
         max_weight: the squared error is weighted by min(1 / alpha_bar, max_weight): the noisy timesteps decide what is there.
@@ -52,6 +67,7 @@ class UNetTraining(Pretraining):
         self,
         parts: str,
         output: str,
+        start: str | None = None,
         channels: list[int] = [64, 128, 192],  # noqa: B006
         caption_dropout: float = 0.1,
         max_weight: float = 20.0,
@@ -64,17 +80,9 @@ class UNetTraining(Pretraining):
         folder = Path(parts)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32).eval()
-        network = UNet2DConditionModel(
-            sample_size=16,
-            block_out_channels=tuple(channels),
-            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-            only_cross_attention=(True, False, False),
-            layers_per_block=1,
-            attention_head_dim=4,
-            norm_num_groups=16,
-            cross_attention_dim=text_encoder.config.hidden_size,
-        )
+        network = _new_unet(channels, text_encoder.config.hidden_size)
+        if start is not None:
+            network = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
         network.set_attn_processor(AttnProcessor())  # the fused kernel's backward is slow on a CPU
         network.to(memory_format=torch.channels_last)
         super().__init__(network, output, learning_rate=learning_rate, minutes=minutes, export_every=export_every)

@@ -1,0 +1,228 @@
+"""The embedded world: the same on every machine, and true to its captions and masks."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from peekaboo.data import scenes
+from peekaboo.data.backgrounds import BACKGROUNDS, HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS, paint_background
+from peekaboo.data.base import Sample
+from peekaboo.data.benchmark import SEEDS, Scenes, ScenesData
+from peekaboo.data.scenes import KINDS, MIN_VISIBLE, Kind, Scene, compose, noun_phrase, sprite, vocabulary
+from peekaboo.pretraining.data import FIRST_TRAINING_SEED, SceneStream, training_caption, training_scene
+
+SEED = 77
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_arguments_give_equal_scenes_and_others_do_not(kind: Kind) -> None:
+    first, again = compose(SEED, 3, kind, size=48), compose(SEED, 3, kind, size=48)
+    for name in ("image", "target", "masks", "depth"):
+        assert np.array_equal(getattr(first, name), getattr(again, name)), name
+    assert (first.prompt, first.names, first.named) == (again.prompt, again.names, again.named)
+    assert not np.array_equal(first.image, compose(SEED, 4, kind, size=48).image)
+    assert not np.array_equal(first.image, compose(SEED + 1, 3, kind, size=48).image)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_are_the_pixels_of_their_objects(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bare background is seen wherever no sprite lies at all; a visible mask is where its sprite is the topmost opaque one."""
+    layers: list[np.ndarray] = []
+    backgrounds: list[np.ndarray] = []
+    place, paint = scenes._place, paint_background
+
+    def spied(*arguments: object) -> np.ndarray:
+        layers.append(place(*arguments))  # type: ignore[arg-type]
+        return layers[-1]
+
+    def painted(*arguments: object) -> np.ndarray:
+        backgrounds.append(paint(*arguments))  # type: ignore[arg-type]
+        return backgrounds[-1]
+
+    monkeypatch.setattr(scenes, "_place", spied)
+    monkeypatch.setattr(scenes, "paint_background", painted)
+    for index in range(4):
+        layers.clear()
+        scene = compose(SEED, index, kind, size=64)
+        drawn = layers[-len(scene.names) :]
+        bare = np.round(backgrounds[-1] * 255).astype(np.uint8)
+        untouched = ~np.any([layer[..., 3] > 0 for layer in drawn], axis=0)
+        assert untouched.any()
+        assert np.array_equal(scene.image[untouched], bare[untouched])
+        for i, (layer, mask) in enumerate(zip(drawn, scene.masks, strict=True)):
+            opaque = layer[..., 3] > 0.5
+            above = np.any([other[..., 3] > 0 for other in drawn[i + 1 :]], axis=0) if i + 1 < len(drawn) else np.zeros_like(opaque)
+            solid = mask & (layer[..., 3] == 1) & ~above
+            shown = np.round(layer[..., :3] * 255).astype(int)
+            assert np.abs(scene.image[solid].astype(int) - shown[solid]).max() <= 1
+            assert not (mask & ~opaque).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_do_not_overlap_the_target_is_what_is_named_and_enough_is_visible(kind: Kind) -> None:
+    for index in range(12):
+        scene = compose(SEED, index, kind, size=64)
+        assert scene.masks.sum(0).max() == 1
+        assert np.array_equal(scene.target, scene.masks[list(scene.named)].any(0))
+        assert scene.target.sum() >= 16 * MIN_VISIBLE
+        assert len(scene.named) == 1
+        assert scene.image.shape == (64, 64, 3) and scene.image.dtype == np.uint8
+
+
+def test_everything_is_named_where_nothing_is_left_out() -> None:
+    scene = compose(SEED, 0, "pair", size=48, partial=False)
+    assert scene.named == (0, 1)
+    assert scene.prompt == " and ".join(noun_phrase(name) for name in scene.names)
+    assert np.array_equal(scene.target, scene.masks.any(0))
+
+
+def test_depth_is_inverse_and_lies_in_the_unit_interval() -> None:
+    for index in range(6):
+        scene = compose(SEED, index, "pair", size=48)
+        assert scene.depth.dtype == np.float32
+        assert 0 <= scene.depth.min() and scene.depth.max() <= 1
+        empty = ~scene.masks.any(0)
+        assert scene.depth[scene.masks.any(0)].min() > scene.depth[empty].max()  # objects are nearer than the ground
+        back, front = scene.masks
+        assert np.median(scene.depth[front]) >= np.median(scene.depth[back]) - 0.15  # back to front, but for the relief
+
+
+def centre(mask: np.ndarray) -> tuple[float, float]:
+    rows, columns = np.nonzero(mask)
+    return float(columns.mean()), float(rows.mean())
+
+
+def is_true(scene: Scene) -> bool:
+    """Whether a referring phrase picks the target out of the two, by the centres and extents of their visible pixels."""
+    meant, other = scene.masks[scene.named[0]], scene.masks[1 - scene.named[0]]
+    (x, y), (u, v) = centre(meant), centre(other)
+    if "small" in scene.prompt:
+        return bool(meant.sum() < other.sum())
+    if "big" in scene.prompt:
+        return bool(meant.sum() > other.sum())
+    return {"left": x < u, "right": x > u, "top": y < v, "bottom": y > v}[scene.prompt.split()[-1]]
+
+
+def test_referring_phrases_are_true() -> None:
+    drawn = [compose(SEED, index, "referring", size=64) for index in range(60)]
+    assert all(len(scene.names) == 2 and scene.names[0] == scene.names[1] for scene in drawn)
+    assert all(is_true(scene) for scene in drawn)
+    said = {word for scene in drawn for word in scene.prompt.split()}
+    assert {"left", "right", "top", "bottom", "small", "big"} <= said
+
+
+def test_articles() -> None:
+    assert noun_phrase("rocket") == "a rocket"
+    assert noun_phrase("owl") == "an owl"
+    assert noun_phrase("scissors") == "scissors"
+    for name in vocabulary():
+        words = noun_phrase(name).split(" ", 1)
+        if words[0] in ("a", "an"):
+            assert (words[0] == "an") == (words[1][0] in "aeiou")
+
+
+def test_the_vocabulary_has_122_names_with_a_sprite_each() -> None:
+    assert len(vocabulary()) == 122
+    assert len(set(vocabulary().values())) == 122
+    for name in vocabulary():
+        picture = sprite(name)
+        assert picture.mode == "RGBA"
+        assert min(picture.size) > 20
+    with pytest.raises(ValueError, match="name: expected one of the 122 words of the embedded world, got 'zeppelin'"):
+        sprite("zeppelin")
+
+
+def test_held_out_backgrounds_are_in_no_training() -> None:
+    assert not set(HELD_OUT_BACKGROUNDS) & set(TRAINING_BACKGROUNDS)
+    assert set(HELD_OUT_BACKGROUNDS) | set(TRAINING_BACKGROUNDS) == set(BACKGROUNDS)
+    assert {training_scene(FIRST_TRAINING_SEED, i, 16).background for i in range(150)} == set(TRAINING_BACKGROUNDS)
+    shown = {Scenes({"single": 60}, size=16).scene(i).background for i in range(60)}
+    assert set(HELD_OUT_BACKGROUNDS) <= shown
+
+
+@pytest.mark.parametrize("family", BACKGROUNDS)
+def test_backgrounds_are_pictures_of_any_size(family: str) -> None:
+    for size in (16, 33):
+        canvas = paint_background(family, size, np.random.default_rng(0))
+        assert canvas.shape == (size, size, 3)
+        assert canvas.dtype == np.float32
+        assert 0 <= canvas.min() and canvas.max() <= 1
+        assert np.array_equal(canvas, paint_background(family, size, np.random.default_rng(0)))
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match="kind: expected one of single, pair, triple, referring, got 'quad'"):
+        compose(0, 0, "quad")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="size: expected at least 16 pixels, got 15"):
+        compose(0, 0, size=15)
+    with pytest.raises(ValueError, match="family: expected one of flat"):
+        paint_background("plaid", 16, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="seed: expected at least 1000"):
+        SceneStream(1)
+
+
+def test_no_benchmark_seed_is_a_training_seed() -> None:
+    assert SEEDS["benchmark"] < FIRST_TRAINING_SEED
+
+
+def test_a_benchmark_sample_is_its_scene() -> None:
+    data = Scenes({"single": 2, "pair": 2, "referring": 1}, size=32)
+    assert data.ids == ["single-000", "single-001", "pair-000", "pair-001", "referring-000"]
+    sample, scene = data[2], data.scene(2)
+    assert isinstance(sample, Sample)
+    assert sample.prompt == scene.prompt
+    assert np.array_equal((sample.image * 255).round().byte().permute(1, 2, 0), scene.image)
+    assert sample.mask is not None and sample.others is not None
+    assert np.array_equal(sample.mask, scene.target)
+    assert not (sample.others & sample.mask).any()
+    assert np.array_equal(sample.others | sample.mask, scene.masks.any(0))
+
+
+def test_the_benchmark_has_250_scenes_and_a_limit_spreads_over_them() -> None:
+    assert len(ScenesData().samples()) == 250
+    with pytest.raises(ValueError, match="split: expected one of benchmark, tuning, got 'train'"):
+        ScenesData(split="train")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="single, pair, referring: expected some scenes"):
+        ScenesData(0, 0, 0)
+    (batch,) = ScenesData(2, 2, 1, size=16, batch_size=10, limit=3).test_dataloader()
+    assert [sample.id for sample in batch] == ["single-000", "pair-000", "referring-000"]
+
+
+def test_training_captions_name_what_is_there() -> None:
+    rng = np.random.default_rng(0)
+    for index in range(80):
+        scene = training_scene(FIRST_TRAINING_SEED, index, 32)
+        caption = training_caption(scene, rng)
+        assert all(scene.names[i] in caption for i in scene.named)
+
+
+def test_the_stream_goes_on_where_it_is_told_to() -> None:
+    stream, later = iter(SceneStream(1000, 16)), iter(SceneStream(1000, 16, first=2))
+    items = [next(stream) for _ in range(3)]
+    again = next(later)
+    assert torch.equal(items[2]["image"], again["image"])
+    assert items[2]["caption"] == again["caption"]
+    assert float(again["names"].sum()) == pytest.approx(1)
+
+
+def test_the_bundled_example_is_the_scene_of_the_demo() -> None:
+    folder = scenes.ASSETS / "examples"
+    image = Image.open(folder / "apple_and_bear.png")
+    masks = [np.asarray(Image.open(folder / f"{name}_mask.png").convert("L")) > 127 for name in ("apple", "bear")]
+    assert all(mask.shape == image.size[::-1] and mask.any() for mask in masks)
+    assert not (masks[0] & masks[1]).any()
+    apple = np.asarray(image.convert("RGB"))[masks[0]].mean(0)
+    assert apple[0] > apple[1] and apple[0] > apple[2]  # red
+
+
+def test_sprites_are_the_ones_that_were_measured() -> None:
+    """Another sprite set would be another benchmark: its numbers would no longer be comparable."""
+    digest = hashlib.sha256()
+    for file in sorted((scenes.ASSETS / "sprites").glob("*.webp")):
+        digest.update(file.name.encode() + file.read_bytes())
+    assert digest.hexdigest()[:16] == "34140e99d0f7c22f"

@@ -1,0 +1,119 @@
+"""Two steps of every training of the embedded models, and what they write is opened by its own library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from lightning import Trainer
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from peekaboo.pretraining.clip import CLIPTraining
+from peekaboo.pretraining.data import SceneStreamData
+from peekaboo.pretraining.latents import LatentSceneData
+from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
+from peekaboo.pretraining.unet import UNetTraining, stable_diffusion_schedule
+from peekaboo.pretraining.vae import VAETraining, fold_latent_scale
+from peekaboo.teachers import CLIP, Diffusion
+
+
+def train(module: Any, data: Any, folder: Path) -> None:
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    Trainer(max_steps=2, accelerator="cpu", devices=1, default_root_dir=str(folder), **options).fit(module, data)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the autoencoder, CLIP, the text encoder, the tokenizer and the teacher, each after two steps."""
+    folder = tmp_path_factory.mktemp("embedded")
+    torch.manual_seed(0)
+    scenes = SceneStreamData(batch_size=2, num_workers=0)
+    train(VAETraining(str(folder / "vae"), channels=[4, 4, 4, 4]), scenes, folder)
+    train(CLIPTraining(str(folder), text_width=16, text_layers=1, vision_width=16, vision_layers=1, patch=64), scenes, folder)
+    latents = LatentSceneData(str(folder / "vae"), str(folder / "latents"), count=4, batch_size=2, num_workers=0)
+    train(UNetTraining(str(folder), str(folder / "teacher"), channels=[16, 16, 16]), latents, folder)
+    return folder
+
+
+def test_the_autoencoder_opens_and_its_latents_have_unit_scale(parts: Path) -> None:
+    vae = AutoencoderKL.from_pretrained(parts / "vae")
+    assert vae.config.scaling_factor == 1
+    image = torch.rand(1, 3, 128, 128)
+    z = vae.float().encode(2 * image - 1).latent_dist.mean
+    assert z.shape == (1, 4, 16, 16)
+    assert vae.decode(z).sample.isfinite().all()
+
+
+def test_folding_the_scale_changes_the_latent_but_not_the_picture() -> None:
+    torch.manual_seed(0)
+    training = VAETraining("unused", channels=[4, 4, 4, 4])
+    vae, image = training.network.double().eval(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        before = vae.encode(image).latent_dist
+        picture = vae.decode(before.mean).sample
+        mean, deviation = torch.tensor([0.5, -1.0, 2.0, 0.0]).double(), torch.tensor([2.0, 0.5, 1.0, 3.0]).double()
+        fold_latent_scale(vae, mean, deviation)
+        after = vae.encode(image).latent_dist
+        expected = (before.mean - mean[:, None, None]) / deviation[:, None, None]
+        torch.testing.assert_close(after.mean, expected, rtol=0, atol=1e-10)
+        torch.testing.assert_close(after.std, before.std / deviation[:, None, None], rtol=0, atol=1e-10)
+        torch.testing.assert_close(vae.decode(after.mean).sample, picture, rtol=0, atol=1e-10)
+
+
+def test_clip_opens_and_its_text_tower_is_the_text_encoder(parts: Path) -> None:
+    clip, tower = CLIPModel.from_pretrained(parts / "clip").float(), CLIPTextModel.from_pretrained(parts / "text_encoder").float()
+    tokens = CLIPTokenizer.from_pretrained(parts / "clip")(["a red apple"], return_tensors="pt").input_ids
+    assert CLIPImageProcessor.from_pretrained(parts / "clip").size == {"height": 128, "width": 128}
+    with torch.no_grad():
+        expected, found = clip.text_model(tokens).last_hidden_state, tower(tokens).last_hidden_state
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert CLIP(str(parts / "clip")).logits(torch.rand(1, 3, 50, 60), ["a red apple"]).shape == (1,)
+
+
+def test_the_teacher_is_a_pipeline_and_knows_its_words(parts: Path) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(parts / "teacher")
+    assert pipeline.scheduler.config.prediction_type == "epsilon"
+    teacher = Diffusion(str(parts / "teacher"))
+    assert teacher.resolution == 128
+    assert teacher.known_words() == set(known_words())
+    z = teacher.encode(torch.rand(1, 3, 128, 128))
+    assert teacher.predict_noise(z, torch.tensor([500]), teacher.embed(["a rocket"])).isfinite().all()
+
+
+def test_the_bank_is_encoded_once(parts: Path) -> None:
+    record = parts / "latents" / "bank.json"
+    assert len(json.loads(record.read_text())["captions"]) == 4
+    written = record.stat().st_mtime_ns
+    LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=4).prepare_data()
+    assert record.stat().st_mtime_ns == written
+    LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=2, num_workers=0).prepare_data()
+    assert len(json.loads(record.read_text())["captions"]) == 2
+
+
+def test_the_caption_gap_is_a_number(parts: Path) -> None:
+    training = UNetTraining(str(parts), "unused", channels=[16, 16, 16])
+    gap = training.caption_gap(count=2)
+    assert set(gap) == {"gap", "gap_empty"}
+    assert all(bool(value.isfinite()) for value in gap.values())
+
+
+def test_the_schedule_is_stable_diffusions() -> None:
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    np.testing.assert_allclose(stable_diffusion_schedule().alphas_cumprod, np.cumprod(1 - betas), rtol=0, atol=1e-6)
+
+
+def test_every_known_word_is_one_token_and_any_other_is_spelled(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(tmp_path)
+    for word in known_words():
+        assert len(tokenizer(word).input_ids) == 3, word  # start, the word, end
+    ids = tokenizer("a zeppelin").input_ids
+    assert len(ids) > 4
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == "a zeppelin"
+    again = CLIPTokenizer.from_pretrained(tmp_path)
+    assert again("the red apple on the left").input_ids == tokenizer("the red apple on the left").input_ids
+    assert len(again("a " * 50, truncation=True).input_ids) == MAX_LENGTH

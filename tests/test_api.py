@@ -1,0 +1,145 @@
+"""From Python: load once, segment many; a path, a picture or a tensor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import peekaboo
+from peekaboo.alphas import Fourier
+
+QUICK = {"iterations": 3, "resolution": 16, "device": "cpu"}
+
+
+@pytest.fixture
+def quick(pipeline: Path) -> dict[str, Any]:
+    return {**QUICK, "loss__teacher__path": str(pipeline)}
+
+
+@pytest.fixture
+def segmenter(quick: dict[str, Any]) -> peekaboo.Segmenter:
+    return peekaboo.load("rgb_bilateral", **quick)
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, atol: float = 1e-6) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+
+
+def test_a_path_a_picture_and_a_tensor_are_the_same(
+    segmenter: peekaboo.Segmenter, image_file: Path, image: torch.Tensor
+) -> None:
+    results = [
+        peekaboo.segment(picture, "a bear", segmenter)
+        for picture in (str(image_file), image_file, Image.open(image_file), (image * 255).round() / 255)
+    ]
+    for result in results:
+        assert result.alpha.shape == result.mask.shape == (20, 28)
+        assert result.mask.dtype == torch.bool
+        assert result.iou is None
+        close(result.alpha, results[0].alpha)
+
+
+def test_one_call_is_the_same_as_loading_first(quick: dict[str, Any], segmenter: peekaboo.Segmenter, image_file: Path) -> None:
+    device = quick.pop("device")
+    assert device == "cpu"
+    once = peekaboo.segment(image_file, "a bear", "rgb_bilateral", seed=4, **quick)
+    close(once.alpha.cpu(), peekaboo.segment(image_file, "a bear", segmenter, seed=4).alpha, atol=1e-6)
+    assert once.record["seed"] == 4
+
+
+def test_segmenting_again_leaves_no_trace_of_the_first(segmenter: peekaboo.Segmenter, image_file: Path) -> None:
+    first = peekaboo.segment(image_file, "a bear", segmenter)
+    peekaboo.segment(torch.rand(3, 40, 10), "a bus", segmenter, seed=9)
+    again = peekaboo.segment(image_file, "a bear", segmenter)
+    assert torch.equal(first.alpha, again.alpha)
+    assert again.frames is not None and first.frames is not None
+    assert again.frames.shape == first.frames.shape == (4, 16, 16)
+
+
+def test_lists_run_side_by_side(segmenter: peekaboo.Segmenter, image_file: Path) -> None:
+    other = torch.rand(3, 9, 30)
+    together = peekaboo.segment([image_file, other], ["a bear", "a bus"], segmenter)
+    assert [result.prompt for result in together] == ["a bear", "a bus"]
+    assert [tuple(result.alpha.shape) for result in together] == [(20, 28), (9, 30)]
+    close(together[0].alpha, peekaboo.segment(image_file, "a bear", segmenter).alpha, atol=2e-3)  # another batch size
+    same = peekaboo.segment([image_file, other], "a bear", segmenter)
+    assert [result.prompt for result in same] == ["a bear", "a bear"]
+    prompts = peekaboo.segment(image_file, ["a bear", "a bus"], segmenter)
+    assert [result.prompt for result in prompts] == ["a bear", "a bus"]
+    assert isinstance(peekaboo.segment([image_file], "a bear", segmenter), list)
+
+
+def test_a_ground_truth_gives_an_iou(segmenter: peekaboo.Segmenter, image_file: Path, mask_file: Path) -> None:
+    truth = torch.rand(20, 28) > 0.5
+    for mask, expected in ((mask_file, None), (Image.open(mask_file), None), (truth, truth)):
+        result = peekaboo.segment(image_file, "a bear", segmenter, mask=mask)
+        if expected is not None:
+            union = (result.mask | expected).sum()
+            assert result.iou == pytest.approx(float((result.mask & expected).sum() / union), abs=1e-6)
+        assert result.iou is not None
+
+
+def test_a_result_saves_itself(segmenter: peekaboo.Segmenter, image_file: Path, tmp_path: Path) -> None:
+    folder = peekaboo.segment(image_file, "a bear", segmenter).save(tmp_path / "a" / "b")
+    assert {file.name for file in folder.iterdir()} == {
+        "mask.png",
+        "alpha.png",
+        "cutout.png",
+        "overlay.png",
+        "timelapse.gif",
+        "result.json",
+    }
+    assert json.loads((folder / "result.json").read_text())["iterations"] == 3
+
+
+def test_overrides_step_into_objects_and_overlays_merge(pipeline: Path) -> None:
+    segmenter = peekaboo.load(
+        "fourier", "teachers/sd15", **{**QUICK, "loss__teacher__path": str(pipeline)}, loss__guidance=7.5, alpha__depth=1, threshold="otsu"
+    )
+    assert isinstance(segmenter.alpha, Fourier)
+    assert segmenter.alpha.depth == 1
+    assert segmenter.objective.loss.guidance == 7.5
+    assert segmenter.threshold == "otsu"
+    assert segmenter.resolution == 16  # an override wins over the overlay's 256
+
+
+def test_a_config_may_be_a_file(pipeline: Path, image_file: Path) -> None:
+    Path("mine.yaml").write_text((Path(peekaboo.__file__).parent.parent / "configs" / "raster.yaml").read_text())
+    for name in ("mine.yaml", "./mine"):
+        assert peekaboo.load(name, **QUICK, loss__teacher__path=str(pipeline)).iterations == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda s, i: peekaboo.segment("nowhere.png", "a bear", s), FileNotFoundError, "image: expected an image file, got 'nowhere.png'"),
+        (lambda s, i: peekaboo.segment(i, "", s), ValueError, "prompt: expected some words, got ''"),
+        (lambda s, i: peekaboo.segment(i, ["a", " "], s), ValueError, "prompt: expected some words"),
+        (lambda s, i: peekaboo.segment([i, i], ["a", "b", "c"], s), ValueError, "prompt: expected one for each of 2 images, got 3"),
+        (lambda s, i: peekaboo.segment(torch.rand(20, 20), "a", s), ValueError, r"image: expected a float tensor \(3, H, W\)"),
+        (lambda s, i: peekaboo.segment(i, "a", s, iterations=5), ValueError, "overrides: expected none with a loaded segmenter"),
+        (lambda s, i: peekaboo.segment(i, "a", "nonsense"), FileNotFoundError, "config: expected the name of a config or a YAML file"),
+        (lambda s, i: peekaboo.load("raster", nonsense=1), ValueError, "Option 'nonsense' is not accepted"),
+        (lambda s, i: peekaboo.load("raster", iterations="many"), ValueError, "iterations: expected int, got 'many'"),
+        (lambda s, i: peekaboo.load("raster", loss__teacher__path="./no"), (ValueError, FileNotFoundError), "teacher: expected `embedded`"),
+    ],
+)
+def test_errors_are_one_line(
+    call: Callable[..., Any], kind: type[Exception], message: str, segmenter: peekaboo.Segmenter, image_file: Path
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        call(segmenter, image_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_of_another_size_is_refused(segmenter: peekaboo.Segmenter, image_file: Path) -> None:
+    Image.new("L", (5, 5)).save("small.png")
+    for mask in ("small.png", Image.open("small.png"), torch.zeros(5, 5)):
+        with pytest.raises(ValueError, match="mask: expected the image's size 28 x 20, got 5 x 5"):
+            peekaboo.segment(image_file, "a bear", segmenter, mask=mask)

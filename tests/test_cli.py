@@ -1,0 +1,256 @@
+"""The command line: quick help, and one line for every mistake a user can make."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+from torch import Tensor
+
+from peekaboo.callbacks import SaveResults
+from peekaboo.cli import drop_stale_mask, explain, find_config, main
+from peekaboo.losses import ScoreDistillation
+from peekaboo.messages import one_line
+
+Arguments = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def refused(fit_arguments: Arguments, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs ``fit`` with further arguments, which must fail, and returns the one line that is said."""
+
+    def run(*arguments: str, config: str = "raster.yaml") -> str:
+        capsys.readouterr()
+        code = main([*fit_arguments(config), *arguments])
+        error = capsys.readouterr().err
+        assert code == 1
+        assert "Traceback" not in error
+        (line,) = (line for line in error.splitlines() if line.startswith("error: "))
+        return line.removeprefix("error: ")
+
+    return run
+
+
+def test_help_is_quick() -> None:
+    """8 seconds are promised on a quiet machine; the limit here leaves room for a busy one."""
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, str(ROOT / "cli.py"), "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert time.perf_counter() - started < 20
+    assert "fit" in done.stdout and "predict" in done.stdout
+
+
+def test_the_script_exits_with_the_code_and_without_a_traceback(fit_arguments: Arguments) -> None:
+    command = [sys.executable, str(ROOT / "cli.py"), *fit_arguments("raster.yaml"), "--model.image=nowhere.png"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: image: expected an image file, got 'nowhere.png', which does not exist"
+
+
+# ---- images --------------------------------------------------------------------------------------------------------------
+
+
+def test_image_that_does_not_exist(refused: Callable[..., str]) -> None:
+    assert refused("--model.image=nowhere.png") == "image: expected an image file, got 'nowhere.png', which does not exist"
+    assert not Path("lightning_logs").exists()  # nothing half-written
+
+
+def test_image_that_is_a_directory(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert refused(f"--model.image={tmp_path}") == f"image: expected an image file, got the directory {str(tmp_path)!r}"
+
+
+def test_image_that_is_empty(refused: Callable[..., str]) -> None:
+    Path("empty.png").touch()
+    assert refused("--model.image=empty.png") == "image: expected an image file, got 'empty.png', which is empty (0 bytes)"
+
+
+def test_image_that_is_text(refused: Callable[..., str]) -> None:
+    Path("text.png").write_text("no picture")
+    assert refused("--model.image=text.png") == "image: expected an image (PNG, JPEG, WebP, ...), got 'text.png', which is none"
+
+
+def test_image_that_is_cut_off(refused: Callable[..., str], image_file: Path) -> None:
+    Path("cut.png").write_bytes(image_file.read_bytes()[:-200])
+    assert refused("--model.image=cut.png").startswith("image: expected a readable image, got 'cut.png', which is corrupt")
+
+
+def test_mask_of_another_size(refused: Callable[..., str], image_file: Path) -> None:
+    Image.new("L", (10, 12)).save("other.png")
+    line = refused(f"--model.image={image_file}", "--model.mask=other.png")
+    assert line == "mask: expected the image's size 28 x 20, got 10 x 12 ('other.png')"
+
+
+def test_mask_that_does_not_exist(refused: Callable[..., str]) -> None:
+    assert refused("--model.mask=nowhere.png") == "mask: expected an image file, got 'nowhere.png', which does not exist"
+
+
+# ---- prompts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "[]", '["a dog", ""]'])
+def test_empty_prompt(refused: Callable[..., str], prompt: str) -> None:
+    assert refused(f"--model.prompt={prompt}").startswith("prompt: expected some words, got ")
+
+
+def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
+    assert refused("--model.image=null").startswith("image, prompt: expected both for `fit`")
+    assert refused("--model.prompt=null").startswith("image, prompt: expected both for `fit`")
+
+
+# ---- configuration -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("--model.alpha=peekaboo.alphas.Rastr", "model.alpha: class_path 'peekaboo.alphas.Rastr': module 'peekaboo.alphas' has no"),
+        ("--model.alpha=nowhere.Thing", "model.alpha: class_path 'nowhere.Thing': No module named 'nowhere'"),
+        ("--model.alpha=peekaboo.guides.RGB", "model.alpha: Import path peekaboo.guides.RGB does not correspond to a subclass of Alpha"),
+        ("--model.iterations=many", "model.iterations: expected int, got 'many'"),
+        ("--model.framing=pad", "model.framing: expected Literal['stretch', 'crop'], got 'pad'"),
+        ("--model.nonsense=3", "model: class_path 'peekaboo.segmenter.Segmenter': Option 'nonsense' is not accepted"),
+        ("--nonsense=3", "unrecognized arguments: --nonsense=3"),
+        ("--config=nowhere.yaml", "config: File does not exist: "),
+        ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 980"),
+        ("--model.iterations=0", "iterations: expected at least 1, got 0"),
+        ("--model.loss.teacher.path=./nowhere", "teacher: expected `embedded`, a folder, or a hub name like owner/model, got './nowhere'"),
+        ("--model.loss.teacher.path=.", "teacher: expected a model folder with model_index.json, got '.' without it"),
+        ("--model.loss.teacher.path=nobody/nothing", "teacher: expected a loadable model at 'nobody/nothing': the hub cannot be reached"),
+    ],
+)
+def test_arguments(refused: Callable[..., str], argument: str, line: str) -> None:
+    assert refused(argument).startswith(line)
+
+
+def test_wrong_type_in_yaml(refused: Callable[..., str]) -> None:
+    Path("wrong.yaml").write_text("model:\n  init_args:\n    iterations: many\n")
+    assert refused("--config=wrong.yaml") == "model.iterations: expected int, got 'many'"
+
+
+def test_broken_yaml(refused: Callable[..., str]) -> None:
+    Path("broken.yaml").write_text("model:\n\t- : [")
+    assert refused("--config=broken.yaml").startswith("Problems parsing config: while scanning for the next token")
+
+
+def test_no_config_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit"]) == 1
+    assert "error: the following arguments are required: fit.model" in capsys.readouterr().err
+
+
+# ---- the machine ---------------------------------------------------------------------------------------------------------
+
+
+def test_read_only_log_folder(refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write everywhere, so a file in the folder's place stands for it, and the error itself is raised."""
+    (tmp_path / "file").touch()
+    assert refused(f"--trainer.default_root_dir={tmp_path / 'file'}").startswith(("Not a directory: ", "File exists: "))
+
+    def deny(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/logs/lightning_logs")
+
+    monkeypatch.setattr(SaveResults, "on_fit_start", deny)
+    assert refused() == "Permission denied: /logs/lightning_logs"
+
+
+def test_no_space_left(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "mask.png")
+
+    monkeypatch.setattr("peekaboo.callbacks.save_result", full)
+    assert refused() == "No space left on device: mask.png"
+
+
+def test_out_of_gpu_memory_says_what_to_lower(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(ScoreDistillation, "forward", too_much)
+    line = refused()
+    assert line.startswith("out of GPU memory: lower the number of prompts")
+    assert "bf16-mixed" in line and "resolution" in line
+
+
+def test_endless_nan_stops_with_what_to_do(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScoreDistillation, "forward", lambda self, x, *_: x.sum((1, 2, 3)) * torch.nan)
+    line = refused("--model.iterations=40", "--model.max_skipped=10")
+    assert line.startswith("10 steps in a row had a NaN or infinite gradient; use `--trainer.precision 32-true`")
+
+
+def test_our_own_mistakes_keep_their_traceback(fit_arguments: Arguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Tensor:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(ScoreDistillation, "forward", broken)
+    with pytest.raises(KeyError, match="a bug"):
+        main(fit_arguments("raster.yaml"))
+    assert explain(KeyError("a bug")) is None
+
+
+# ---- any image works -----------------------------------------------------------------------------------------------------
+
+
+def save(name: str, **rest: Any) -> tuple[int, int]:
+    """Writes one kind of picture and returns the size that its mask must have."""
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 18, 4), dtype=np.uint8)
+    rgba = Image.fromarray(pixels)
+    if name == "grey.png":
+        rgba.convert("L").save(name)
+    elif name == "deep.png":
+        Image.fromarray((pixels[..., 0].astype(np.uint16) * 257)).save(name)
+    elif name == "palette.gif":
+        rgba.convert("P").save(name)
+    elif name == "rgba.png":
+        rgba.save(name)
+    elif name == "turned.jpg":
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees
+        rgba.convert("RGB").save(name, exif=exif)
+        return 12, 18
+    elif name == "dot.png":
+        rgba.crop((0, 0, 1, 1)).save(name)
+        return 1, 1
+    elif name == "large.jpg":  # 20 megapixels
+        Image.new("RGB", (5480, 3650), "red").save(name, quality=50)
+        return 5480, 3650
+    return 18, 12
+
+
+@pytest.mark.parametrize("name", ["grey.png", "deep.png", "palette.gif", "rgba.png", "turned.jpg", "dot.png", "large.jpg"])
+def test_any_image_works_and_its_mask_has_its_size(fit_arguments: Arguments, name: str) -> None:
+    size = save(name)
+    assert main([*fit_arguments("rgb_bilateral.yaml"), f"--model.image={name}", "--model.prompt=a bear"]) == 0
+    for file in ("mask.png", "alpha.png", "cutout.png"):
+        assert Image.open(Path("lightning_logs/version_0") / file).size == size
+
+
+# ---- conveniences --------------------------------------------------------------------------------------------------------
+
+
+def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
+    assert find_config("raster.yaml") == str(ROOT / "configs" / "raster.yaml")
+    assert find_config("--config=teachers/sd15.yaml") == f"--config={ROOT / 'configs' / 'teachers' / 'sd15.yaml'}"
+    assert find_config("nowhere.yaml") == "nowhere.yaml"
+    Path("raster.yaml").touch()
+    assert find_config("raster.yaml") == "raster.yaml"
+
+
+def test_another_image_or_prompt_drops_the_configs_ground_truth() -> None:
+    assert drop_stale_mask(["fit", "--model.image", "x.png"])[-1] == "--model.mask=null"
+    assert drop_stale_mask(["fit", "--model.init_args.prompt=x"])[-1] == "--model.mask=null"
+    for kept in (["fit"], ["fit", "--model.image=x.png", "--model.mask=y.png"], ["fit", "--model.iterations=3"]):
+        assert drop_stale_mask(kept) == kept
+
+
+def test_a_plain_message_stays_as_it_is() -> None:
+    assert one_line("image: expected a file,\n  got none") == "image: expected a file,; got none"

@@ -1,0 +1,122 @@
+"""Every YAML file in configs/ is read by the command line's own parser, and every variant runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from peekaboo.cli import find_config, main, run
+from peekaboo.lightning_cli import CommandLine
+
+CONFIGS = ROOT / "configs"
+VARIANTS = sorted(file.name for file in CONFIGS.glob("*.yaml") if "Segmenter" in file.read_text())
+PAPER = sorted(f"paper/{file.name}" for file in (CONFIGS / "paper").glob("*.yaml"))
+TEACHERS = sorted(f"teachers/{file.name}" for file in (CONFIGS / "teachers").glob("*.yaml"))
+TRAINERS = sorted(f"trainers/{file.name}" for file in (CONFIGS / "trainers").glob("*.yaml"))
+
+Arguments = Callable[[str], list[str]]
+
+
+def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The merged configuration of a command, without building or running anything."""
+    monkeypatch.setattr(CommandLine, "instantiate_classes", lambda self: None)
+    monkeypatch.setattr(CommandLine, "_run_subcommand", lambda self, subcommand: None)
+    return run([find_config(argument) for argument in arguments]).config["fit"]
+
+
+def test_the_six_variants_are_there() -> None:
+    six = {"raster", "rgb_bilateral", "depth_bilateral", "fourier", "fourier_bilateral", "clip"}
+    assert six <= {Path(name).stem for name in VARIANTS}
+    assert six == {Path(name).stem for name in PAPER}
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_a_variant_runs(config: str, fit_arguments: Arguments) -> None:
+    assert main(fit_arguments(config)) == 0
+    folder = Path("lightning_logs/version_0")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["iterations"] == 2
+    assert result["iou"] is not None
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    written = yaml.safe_load((CONFIGS / config).read_text())["model"]["init_args"]
+    assert saved["model"]["init_args"]["iterations"] == 2
+    assert saved["model"]["init_args"]["penalty"] == written["penalty"]
+    assert (folder / "hparams.yaml").stat().st_size > 100  # what TensorBoard shows
+
+
+@pytest.mark.parametrize("config", PAPER)
+def test_a_published_setting_runs(config: str, fit_arguments: Arguments, image_file: Path) -> None:
+    assert main([*fit_arguments(config), f"--model.image={image_file}", "--model.prompt=a bear"]) == 0
+    assert (Path("lightning_logs/version_0") / "mask.png").exists()
+
+
+def test_published_hyper_parameters_to_the_digit() -> None:
+    """shared facts, section 1: the published code's defaults."""
+    for config in PAPER:
+        model = yaml.safe_load((CONFIGS / config).read_text())["model"]["init_args"]
+        assert (model["iterations"], model["resolution"], model["penalty"]) == (300, 256, 0.05)
+        assert model["optimizer"]["class_path"] == "torch.optim.SGD"
+        assert model["optimizer"]["init_args"]["lr"] == 1e-5
+        assert model["normalise_gradient"] is False
+        assert model["background"]["class_path"] == "peekaboo.backgrounds.RandomColour"
+        if "clip" in config:
+            continue
+        loss = model["loss"]["init_args"]
+        assert loss["teacher"]["init_args"]["path"] == "CompVis/stable-diffusion-v1-4"
+        expected = {"guidance": 100.0, "t_min": 20, "t_max": 980, "weighting": "sigma_squared"}
+        assert {key: loss[key] for key in expected} == expected
+    bilateral = yaml.safe_load((CONFIGS / "paper/rgb_bilateral.yaml").read_text())["model"]["init_args"]["alpha"]["init_args"]
+    assert {key: bilateral[key] for key in ("passes", "kernel", "sigma_space", "tolerance")} == {
+        "passes": 40,
+        "kernel": 3,
+        "sigma_space": 5.0,
+        "tolerance": 0.08,
+    }
+    fourier = yaml.safe_load((CONFIGS / "paper/fourier.yaml").read_text())["model"]["init_args"]["alpha"]["init_args"]
+    assert fourier == {"features": 128, "scale": 10.0, "width": 256, "depth": fourier["depth"]}
+    assert fourier["depth"] == 3  # 1x1 convolutions 256-256-256-256-1
+
+
+@pytest.mark.parametrize("overlay", TEACHERS)
+def test_a_teacher_overlay_changes_teacher_and_resolution_only(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = parsed(["fit", "--config", "rgb_bilateral.yaml"], monkeypatch)
+    changed = parsed(["fit", "--config", "rgb_bilateral.yaml", "--config", overlay], monkeypatch)
+    asked = yaml.safe_load((CONFIGS / overlay).read_text())["model"]["init_args"]
+    assert changed.model.init_args.loss.init_args.teacher.init_args.path == asked["loss"]["init_args"]["teacher"]["init_args"]["path"]
+    assert changed.model.init_args.resolution == asked["resolution"]
+    for config in (plain, changed):
+        del config["config"], config["model"]["init_args"]["resolution"]
+        del config["model"]["init_args"]["loss"]["init_args"]["teacher"]
+    assert changed.as_dict() == plain.as_dict()
+
+
+@pytest.mark.parametrize("overlay", TRAINERS)
+def test_a_trainer_overlay_changes_the_trainer_only(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = parsed(["fit", "--config", "raster.yaml"], monkeypatch).as_dict()
+    changed = parsed(["fit", "--config", "raster.yaml", "--config", overlay], monkeypatch).as_dict()
+    for key, value in yaml.safe_load((CONFIGS / overlay).read_text())["trainer"].items():
+        assert changed["trainer"][key] == value
+    assert changed["model"] == plain["model"]
+
+
+def test_competing_prompts_are_an_overlay(fit_arguments: Arguments) -> None:
+    prompts = '--model.prompt=["a red apple", "a teddy bear"]'
+    assert main([*fit_arguments("rgb_bilateral.yaml"), "--config", "competing.yaml", prompts]) == 0
+    results = [json.loads(file.read_text()) for file in Path("lightning_logs/version_0").glob("*/result.json")]
+    assert sorted(result["prompt"] for result in results) == ["a red apple", "a teddy bear"]
+    assert {result["variant"] for result in results} == {"Competing(Bilateral(Raster, RGB))"}
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_a_config_names_a_command_that_exists(config: str) -> None:
+    text = (CONFIGS / config).read_text()
+    named = re.findall(r"--config (\S+\.yaml)", text)
+    assert named
+    assert all((CONFIGS / name.removeprefix("configs/")).is_file() for name in named)
