@@ -44,13 +44,23 @@ def main() -> None:
     for name in parser.parse_args().variants:
         apple, bear = run(name)
         second = Result(**{**bear.__dict__, "target": read_mask(PROMPTS["a teddy bear"])})
-        figures[name] = {"a red apple": round(apple.iou, 3), "a teddy bear": round(second.iou, 3), "seconds": apple.record["seconds"]}
+        figures[name] = {
+            "a red apple": round(apple.iou, 3),
+            "a teddy bear": round(second.iou, 3),
+            "seconds": apple.record["seconds"],
+        }
         print(name, figures[name], flush=True)
         row = [apple.alpha.expand(3, -1, -1), overlay(apple.image, apple.mask[None].float()), cutout(bear)]
         save_image(row, IMAGES / f"{name}.png", nrow=len(row), padding=4, pad_value=1)
         if name == "depth_bilateral":
             scene = read_image(SCENE)
-            save_image([scene, overlay(scene, apple.mask[None].float()), cutout(apple), cutout(bear)], IMAGES / "first.png", nrow=4, padding=4, pad_value=1)
+            save_image(
+                [scene, overlay(scene, apple.mask[None].float()), cutout(apple), cutout(bear)],
+                IMAGES / "first.png",
+                nrow=4,
+                padding=4,
+                pad_value=1,
+            )
     (IMAGES / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Text-prompted segmentation with nothing trained for it, after "Peekaboo: Text to Image Diffusion Models are Zero-Shot Segmentors"."""
+"""Text-prompted segmentation with nothing trained for it, after "Peekaboo" (Burgert et al., arXiv 2211.13224)."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -92,7 +92,9 @@ def segment(
         segmenter = config
     else:
         segmenter = load(config, **overrides)
-    pairs = [Sample(str(i), p, words, truth if i == 0 else None) for i, (p, words) in enumerate(zip(pictures, prompts, strict=True))]
+    pairs = [
+        Sample(str(i), p, words, truth if i == 0 else None) for i, (p, words) in enumerate(zip(pictures, prompts, strict=True))
+    ]
     results: list[Result] = segmenter.segment(pairs, [seed + i for i in range(len(pairs))])
     return results if isinstance(image, list) or isinstance(prompt, list) else results[0]
 

@@ -32,6 +32,8 @@ class FixedColour(Background):
         colour: red, green and blue in [0, 1].
     """
 
+    colour: Tensor
+
     def __init__(self, colour: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> None:
         super().__init__()
         if not all(0 <= value <= 1 for value in colour):

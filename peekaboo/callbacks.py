@@ -63,7 +63,8 @@ class MaskBoard(Callback):
         if not isinstance(pl_module, Segmenter):
             return
         step = trainer.global_step
-        if step % trainer.log_every_n_steps == 0 or step == pl_module.iterations:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step % every == 0 or step == pl_module.iterations:
             self._scalars(trainer, pl_module, step)
         if step % max(pl_module.iterations // self.pictures, 1) == 0 or step == pl_module.iterations:
             self._pictures(trainer, pl_module, step)

@@ -62,7 +62,6 @@ def drop_stale_mask(args: list[str]) -> list[str]:
 def explain(error: Exception) -> str | None:
     """Returns one line for what a user can mend, or None for what is our own mistake."""
     import torch
-
     from jsonargparse import ArgumentError
 
     from .guard import GradientError

@@ -68,9 +68,7 @@ class Result:
         return save_result(self, Path(folder))
 
 
-def make_result(
-    image: Tensor, prompt: str, alpha: Tensor, threshold: Threshold, **rest: Any
-) -> Result:
+def make_result(image: Tensor, prompt: str, alpha: Tensor, threshold: Threshold, **rest: Any) -> Result:
     """Builds a :class:`Result`, finding the threshold where it is ``otsu``."""
     if threshold == "otsu":
         return Result(image, prompt, alpha, float(otsu_threshold(alpha[None])), "otsu", **rest)

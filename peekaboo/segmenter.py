@@ -77,7 +77,11 @@ class Segmenter(LightningModule):
         max_skipped: int = 20,
     ) -> None:
         super().__init__()
-        for argument, value, least in (("iterations", iterations, 1), ("resolution", resolution, 8), ("max_skipped", max_skipped, 1)):
+        for argument, value, least in (
+            ("iterations", iterations, 1),
+            ("resolution", resolution, 8),
+            ("max_skipped", max_skipped, 1),
+        ):
             if value < least:
                 raise ValueError(f"{argument}: expected at least {least}, got {value}")
         if framing not in get_args(Framing):
@@ -103,7 +107,8 @@ class Segmenter(LightningModule):
             pairs: images of any size, with their prompts.
             seeds: one for each.
         """
-        self.pairs, self.seeds, self.frames = pairs, seeds, []
+        self.pairs, self.seeds = pairs, seeds
+        self.frames: list[Tensor] = []
         framed = [frame(pair.image.to(self.device), self.resolution, self.framing) for pair in pairs]
         self.images = torch.stack(framed)
         self.alpha.to(self.device)

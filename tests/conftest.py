@@ -231,7 +231,13 @@ def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
     """Builds a trainer as the command line does, quiet, on the CPU."""
 
     def make(*callbacks: Callback, **rest: Any) -> Trainer:
-        settings = {"max_epochs": 1, "accelerator": "cpu", "devices": 1, "default_root_dir": str(tmp_path), "log_every_n_steps": 1}
+        settings = {
+            "max_epochs": 1,
+            "accelerator": "cpu",
+            "devices": 1,
+            "default_root_dir": str(tmp_path),
+            "log_every_n_steps": 1,
+        }
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "use_distributed_sampler": False}
         return Trainer(callbacks=[MaskBoard(), SaveResults(), *callbacks], **{**settings, **quiet, **rest})
 

@@ -31,9 +31,7 @@ def close(found: torch.Tensor, expected: torch.Tensor, atol: float = 1e-6) -> No
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
 
 
-def test_a_path_a_picture_and_a_tensor_are_the_same(
-    segmenter: peekaboo.Segmenter, image_file: Path, image: torch.Tensor
-) -> None:
+def test_a_path_a_picture_and_a_tensor_are_the_same(segmenter: peekaboo.Segmenter, image_file: Path, image: torch.Tensor) -> None:
     results = [
         peekaboo.segment(picture, "a bear", segmenter)
         for picture in (str(image_file), image_file, Image.open(image_file), (image * 255).round() / 255)
@@ -100,7 +98,12 @@ def test_a_result_saves_itself(segmenter: peekaboo.Segmenter, image_file: Path, 
 
 def test_overrides_step_into_objects_and_overlays_merge(pipeline: Path) -> None:
     segmenter = peekaboo.load(
-        "fourier", "teachers/sd15", **{**QUICK, "loss__teacher__path": str(pipeline)}, loss__guidance=7.5, alpha__depth=1, threshold="otsu"
+        "fourier",
+        "teachers/sd15",
+        **{**QUICK, "loss__teacher__path": str(pipeline)},
+        loss__guidance=7.5,
+        alpha__depth=1,
+        threshold="otsu",
     )
     assert isinstance(segmenter.alpha, Fourier)
     assert segmenter.alpha.depth == 1
@@ -118,16 +121,32 @@ def test_a_config_may_be_a_file(pipeline: Path, image_file: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda s, i: peekaboo.segment("nowhere.png", "a bear", s), FileNotFoundError, "image: expected an image file, got 'nowhere.png'"),
+        (
+            lambda s, i: peekaboo.segment("nowhere.png", "a bear", s),
+            FileNotFoundError,
+            "image: expected an image file, got 'nowhere.png'",
+        ),
         (lambda s, i: peekaboo.segment(i, "", s), ValueError, "prompt: expected some words, got ''"),
         (lambda s, i: peekaboo.segment(i, ["a", " "], s), ValueError, "prompt: expected some words"),
-        (lambda s, i: peekaboo.segment([i, i], ["a", "b", "c"], s), ValueError, "prompt: expected one for each of 2 images, got 3"),
+        (
+            lambda s, i: peekaboo.segment([i, i], ["a", "b", "c"], s),
+            ValueError,
+            "prompt: expected one for each of 2 images, got 3",
+        ),
         (lambda s, i: peekaboo.segment(torch.rand(20, 20), "a", s), ValueError, r"image: expected a float tensor \(3, H, W\)"),
         (lambda s, i: peekaboo.segment(i, "a", s, iterations=5), ValueError, "overrides: expected none with a loaded segmenter"),
-        (lambda s, i: peekaboo.segment(i, "a", "nonsense"), FileNotFoundError, "config: expected the name of a config or a YAML file"),
+        (
+            lambda s, i: peekaboo.segment(i, "a", "nonsense"),
+            FileNotFoundError,
+            "config: expected the name of a config or a YAML file",
+        ),
         (lambda s, i: peekaboo.load("raster", nonsense=1), ValueError, "Option 'nonsense' is not accepted"),
         (lambda s, i: peekaboo.load("raster", iterations="many"), ValueError, "iterations: expected int, got 'many'"),
-        (lambda s, i: peekaboo.load("raster", loss__teacher__path="./no"), (ValueError, FileNotFoundError), "teacher: expected `embedded`"),
+        (
+            lambda s, i: peekaboo.load("raster", loss__teacher__path="./no"),
+            (ValueError, FileNotFoundError),
+            "teacher: expected `embedded`",
+        ),
     ],
 )
 def test_errors_are_one_line(

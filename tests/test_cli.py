@@ -45,7 +45,9 @@ def refused(fit_arguments: Arguments, capsys: pytest.CaptureFixture[str]) -> Cal
 def test_help_is_quick() -> None:
     """8 seconds are promised on a quiet machine; the limit here leaves room for a busy one."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, str(ROOT / "cli.py"), "--help"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
     assert time.perf_counter() - started < 20
     assert "fit" in done.stdout and "predict" in done.stdout
 
@@ -114,9 +116,15 @@ def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("argument", "line"),
     [
-        ("--model.alpha=peekaboo.alphas.Rastr", "model.alpha: class_path 'peekaboo.alphas.Rastr': module 'peekaboo.alphas' has no"),
+        (
+            "--model.alpha=peekaboo.alphas.Rastr",
+            "model.alpha: class_path 'peekaboo.alphas.Rastr': module 'peekaboo.alphas' has no",
+        ),
         ("--model.alpha=nowhere.Thing", "model.alpha: class_path 'nowhere.Thing': No module named 'nowhere'"),
-        ("--model.alpha=peekaboo.guides.RGB", "model.alpha: Import path peekaboo.guides.RGB does not correspond to a subclass of Alpha"),
+        (
+            "--model.alpha=peekaboo.guides.RGB",
+            "model.alpha: Import path peekaboo.guides.RGB does not correspond to a subclass of Alpha",
+        ),
         ("--model.iterations=many", "model.iterations: expected int, got 'many'"),
         ("--model.framing=pad", "model.framing: expected Literal['stretch', 'crop'], got 'pad'"),
         ("--model.nonsense=3", "model: class_path 'peekaboo.segmenter.Segmenter': Option 'nonsense' is not accepted"),
@@ -124,9 +132,15 @@ def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
         ("--config=nowhere.yaml", "config: File does not exist: "),
         ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 980"),
         ("--model.iterations=0", "iterations: expected at least 1, got 0"),
-        ("--model.loss.teacher.path=./nowhere", "teacher: expected `embedded`, a folder, or a hub name like owner/model, got './nowhere'"),
+        (
+            "--model.loss.teacher.path=./nowhere",
+            "teacher: expected `embedded`, a folder, or a hub name like owner/model, got './nowhere'",
+        ),
         ("--model.loss.teacher.path=.", "teacher: expected a model folder with model_index.json, got '.' without it"),
-        ("--model.loss.teacher.path=nobody/nothing", "teacher: expected a loadable model at 'nobody/nothing': the hub cannot be reached"),
+        (
+            "--model.loss.teacher.path=nobody/nothing",
+            "teacher: expected a loadable model at 'nobody/nothing': the hub cannot be reached",
+        ),
     ],
 )
 def test_arguments(refused: Callable[..., str], argument: str, line: str) -> None:
@@ -207,7 +221,7 @@ def save(name: str, **rest: Any) -> tuple[int, int]:
     if name == "grey.png":
         rgba.convert("L").save(name)
     elif name == "deep.png":
-        Image.fromarray((pixels[..., 0].astype(np.uint16) * 257)).save(name)
+        Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(name)
     elif name == "palette.gif":
         rgba.convert("P").save(name)
     elif name == "rgba.png":

@@ -89,7 +89,10 @@ def test_a_teacher_overlay_changes_teacher_and_resolution_only(overlay: str, mon
     plain = parsed(["fit", "--config", "rgb_bilateral.yaml"], monkeypatch)
     changed = parsed(["fit", "--config", "rgb_bilateral.yaml", "--config", overlay], monkeypatch)
     asked = yaml.safe_load((CONFIGS / overlay).read_text())["model"]["init_args"]
-    assert changed.model.init_args.loss.init_args.teacher.init_args.path == asked["loss"]["init_args"]["teacher"]["init_args"]["path"]
+    assert (
+        changed.model.init_args.loss.init_args.teacher.init_args.path
+        == asked["loss"]["init_args"]["teacher"]["init_args"]["path"]
+    )
     assert changed.model.init_args.resolution == asked["resolution"]
     for config in (plain, changed):
         del config["config"], config["model"]["init_args"]["resolution"]

@@ -115,13 +115,13 @@ def test_skips_with_steps_between_do_not_stop() -> None:
         guard.after_step()
 
 
-def test_skips_of_a_fit_are_counted_in_result_json(
-    make_segmenter: Callable[..., Any], make_trainer: Callable[..., Any]
-) -> None:
+def test_skips_of_a_fit_are_counted_in_result_json(make_segmenter: Callable[..., Any], make_trainer: Callable[..., Any]) -> None:
     trainer = make_trainer()
     trainer.fit(make_segmenter(Raster(), Spoiled(range(1, 3)), prompt=["good", "bad"]))
     folders = sorted(path for path in Path(trainer.log_dir).iterdir() if path.is_dir())
-    skipped = {f.name: json.loads((f / "result.json").read_text())["skipped_steps"] for f in folders if (f / "result.json").exists()}
+    skipped = {
+        f.name: json.loads((f / "result.json").read_text())["skipped_steps"] for f in folders if (f / "result.json").exists()
+    }
     assert skipped == {"0_good": 0, "1_bad": 2}
 
 

@@ -102,7 +102,16 @@ def test_the_event_file_holds_the_named_tags(make_segmenter: Make, make_trainer:
     events = EventAccumulator(str(fit(make_segmenter(), make_trainer())))
     events.Reload()
     tags = events.Tags()
-    scalars = {"loss/total", "loss/loss", "loss/penalty", "alpha/mean", "gradient_norm", "iterations_per_second", "skipped_steps", "iou"}
+    scalars = {
+        "loss/total",
+        "loss/loss",
+        "loss/penalty",
+        "alpha/mean",
+        "gradient_norm",
+        "iterations_per_second",
+        "skipped_steps",
+        "iou",
+    }
     assert scalars <= set(tags["scalars"])
     pictures = {"alpha", "mask", "overlay", "composite/black", "composite/white", "composite/green"}
     assert pictures <= set(tags["images"])
@@ -172,9 +181,7 @@ class Recorder(Callback):
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])
-def test_a_resumed_run_equals_an_uninterrupted_one(
-    make_segmenter: Make, make_trainer: Make, tmp_path: Path, stop: int
-) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(make_segmenter: Make, make_trainer: Make, tmp_path: Path, stop: int) -> None:
     whole, resumed = Recorder(), Recorder()
     keep = ModelCheckpoint(str(tmp_path / "kept"), filename="{step}", every_n_train_steps=1, save_top_k=-1)
     first = make_segmenter(iterations=6)
@@ -191,7 +198,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_a_pair_gets_the_same_mask_alone_and_in_a_batch(make_segmenter: Make) -> None:
     images = [torch.rand(3, 20, 28), torch.rand(3, 16, 16), torch.rand(3, 40, 9)]
-    pairs = [Sample(str(i), image, f"a {word}") for i, (image, word) in enumerate(zip(images, ["bear", "bus", "red apple"], strict=True))]
+    pairs = [
+        Sample(str(i), image, f"a {word}")
+        for i, (image, word) in enumerate(zip(images, ["bear", "bus", "red apple"], strict=True))
+    ]
     segmenter = make_segmenter(Fourier(features=8, width=8, depth=1), lr=0.02)
     together = segmenter.segment(pairs, [5, 6, 7])
     for pair, seed, result in zip(pairs, [5, 6, 7], together, strict=True):
@@ -218,7 +228,11 @@ def test_seeds_matter(make_segmenter: Make) -> None:
 
 def test_test_step_keeps_order_and_failures_and_gives_each_sample_its_own_seed(make_segmenter: Make) -> None:
     segmenter = make_segmenter(iterations=1)
-    batch = [Sample("b", torch.rand(3, 16, 16), "a bear"), Failure("broken", "corrupt"), Sample("a", torch.rand(3, 16, 16), "a bus")]
+    batch = [
+        Sample("b", torch.rand(3, 16, 16), "a bear"),
+        Failure("broken", "corrupt"),
+        Sample("a", torch.rand(3, 16, 16), "a bus"),
+    ]
     out = segmenter.test_step(batch, 0)
     assert [item.id if isinstance(item, Failure) else item[0].id for item in out] == ["b", "broken", "a"]
     seeds = [item[1].record["seed"] for item in out if not isinstance(item, Failure)]

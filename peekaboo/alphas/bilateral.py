@@ -24,6 +24,9 @@ class Bilateral(Alpha):
         tolerance: standard deviation of the gaussian in guide distance.
     """
 
+    weights: Tensor
+    adjoint: Tensor
+
     def __init__(
         self,
         field: Alpha,

@@ -27,6 +27,11 @@ class Fourier(Alpha):
         channels: outputs a pixel; 1 for an alpha, more for an image.
     """
 
+    frequencies: Tensor
+    encoding: Tensor
+    weights: nn.ParameterList
+    biases: nn.ParameterList
+
     def __init__(self, features: int = 128, scale: float = 10.0, width: int = 256, depth: int = 3, channels: int = 1) -> None:
         super().__init__()
         if min(features, width, depth, channels) < 1:

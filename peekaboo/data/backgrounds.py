@@ -16,7 +16,7 @@ def _colour(rng: np.random.Generator) -> Canvas:
 
 
 def _blend(weight: Canvas, first: Canvas, second: Canvas) -> Canvas:
-    return first * (1 - weight[..., None]) + second * weight[..., None]
+    return (first * (1 - weight[..., None]) + second * weight[..., None]).astype(np.float32)
 
 
 def _axis(size: int, rng: np.random.Generator) -> Canvas:
@@ -74,7 +74,7 @@ def _photo(size: int, rng: np.random.Generator) -> Canvas:
     t = np.linspace(0, 1, size, dtype=np.float32)
     for _ in range(int(rng.integers(0, 5))):
         x, y, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.04, 0.2)
-        light = np.exp(-(((t[None] - x) ** 2 + (t[:, None] - y) ** 2) / radius**2) ** 2).astype(np.float32)
+        light = np.exp(-((((t[None] - x) ** 2 + (t[:, None] - y) ** 2) / radius**2) ** 2)).astype(np.float32)
         image = _blend(light * rng.uniform(0.3, 0.9), image, _colour(rng)).astype(np.float32)
     pixels = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
     image = np.asarray(pixels.filter(ImageFilter.GaussianBlur(size / 128 * rng.uniform(0, 3))), dtype=np.float32) / 255

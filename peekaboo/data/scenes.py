@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -69,7 +69,7 @@ def vocabulary() -> dict[str, str]:
         return {row["name"]: row["code_points"] for row in csv.DictReader(file)}
 
 
-@lru_cache(maxsize=None)
+@cache
 def sprite(name: str) -> Image.Image:
     """Returns the RGBA sprite of one name, cropped to its visible pixels.
 
@@ -248,7 +248,7 @@ def compose(
     return Scene(
         image=np.round(np.clip(image, 0, 1) * 255).astype(np.uint8),
         prompt=prompt,
-        target=visible[list(named)].any(0),
+        target=np.asarray(visible[list(named)].any(0)),
         masks=visible,
         depth=_depth(layers, visible, rng),
         names=tuple(names),

@@ -69,9 +69,7 @@ def adjoint_weights(weights: Tensor) -> Tensor:
     radius, (height, width) = kernel // 2, weights.shape[-2:]
     padded = F.pad(weights, (radius,) * 4)
     last = weights.shape[1] - 1
-    rows = [
-        _shifted(padded[:, last - k], dy, dx, radius, height, width) for k, (dy, dx) in enumerate(_offsets(kernel))
-    ]
+    rows = [_shifted(padded[:, last - k], dy, dx, radius, height, width) for k, (dy, dx) in enumerate(_offsets(kernel))]
     return torch.stack(rows, 1)
 
 

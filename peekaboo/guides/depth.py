@@ -22,6 +22,10 @@ class Depth(Frozen, Guide):
         revision: branch, tag or commit on the hub.
     """
 
+    mean: Tensor
+    std: Tensor
+    values: Tensor
+
     def __init__(self, path: str = "embedded", map: str | None = None, revision: str | None = None) -> None:
         super().__init__()
         self.name = path if map is None else map
@@ -39,9 +43,7 @@ class Depth(Frozen, Guide):
         source = locate(path, "depth", "config.json")
         quiet_loading()
         try:
-            self.model = AutoModelForDepthEstimation.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True, **options
-            )
+            self.model = AutoModelForDepthEstimation.from_pretrained(source, dtype=torch.float32, use_safetensors=True, **options)
             processor = AutoImageProcessor.from_pretrained(source, **options)
         except Exception as error:  # the libraries raise a dozen kinds; the user needs one line
             raise explain_load_error(error, "depth", source) from error

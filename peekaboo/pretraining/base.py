@@ -29,6 +29,9 @@ class Pretraining(LightningModule):
         export_every: steps between two exports; 0 for only the last.
     """
 
+    network: Any  # a network of diffusers or transformers, which carry no types
+    average: Any
+
     def __init__(
         self,
         network: nn.Module,

@@ -20,6 +20,8 @@ MEAN, DEVIATION = 0.5, 0.5
 class _Towers(nn.Module):
     """A CLIP and a small convolutional image encoder that sees noisy thumbnails."""
 
+    clip: Any
+
     def __init__(self, clip: CLIPModel, width: int = 32) -> None:
         super().__init__()
         self.clip = clip
@@ -49,6 +51,8 @@ class CLIPTraining(Pretraining):
         freeze_text_after: share of the training after which the text tower stays as it is, and is exported.
         learning_rate, minutes, export_every: see :class:`Pretraining`.
     """
+
+    name_tokens: Tensor
 
     def __init__(
         self,

@@ -103,7 +103,8 @@ def sample_recognition(folder: Path, clip: CLIP, each: int, guidance: float = 5.
     pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     prompts = [noun_phrase(name) for name in vocabulary()]
-    hits, first = [], []
+    hits: list[Tensor] = []
+    first: list[Tensor] = []
     for k in range(each):
         generator = torch.Generator().manual_seed(k)
         options = {"num_inference_steps": steps, "guidance_scale": guidance, "generator": generator, "output_type": "pt"}

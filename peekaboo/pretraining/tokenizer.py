@@ -12,10 +12,10 @@ from transformers import CLIPTokenizer
 from ..data.scenes import noun_phrase, vocabulary
 
 #: Words of captions that are not names of objects.
-CAPTION_WORDS = (
-    "a an the and of on at in with left right top bottom small big photo picture image background object "
-    "red green blue yellow orange brown black white grey pink purple"
-).split()
+CAPTION_WORDS = """
+a an the and of on at in with left right top bottom small big photo picture image background object
+red green blue yellow orange brown black white grey pink purple
+""".split()  # noqa: SIM905  (a list of forty quoted words is harder to read)
 MAX_LENGTH = 20
 START, END = "<|startoftext|>", "<|endoftext|>"
 

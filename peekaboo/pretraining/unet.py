@@ -54,7 +54,7 @@ class UNetTraining(Pretraining):
     Args:
         parts: folder with ``vae``, ``text_encoder`` and ``tokenizer``.
         output: folder of the StableDiffusionPipeline.
-        start: folder of a pipeline whose U-Net to go on from (`peekaboo/assets/teacher`, say); None to begin anew with ``channels``.
+        start: folder of a pipeline whose U-Net to go on from (`peekaboo/assets/teacher`, say); None to begin anew.
         channels: widths of the three levels.
         caption_dropout: share of empty captions, for classifier-free guidance.
         max_weight: the squared error is weighted by min(1 / alpha_bar, max_weight): the noisy timesteps decide what is there.
@@ -62,6 +62,8 @@ class UNetTraining(Pretraining):
         compile: run the network through `torch.compile`: minutes to start, then 1.5 times as fast on two CPU cores.
         learning_rate, minutes, export_every: see :class:`Pretraining`.
     """
+
+    alpha_bar: Tensor
 
     def __init__(
         self,

@@ -30,6 +30,8 @@ class VAETraining(Pretraining):
         learning_rate, minutes, export_every: see :class:`Pretraining`.
     """
 
+    latent_sum: Tensor
+
     def __init__(
         self,
         output: str,
@@ -139,7 +141,7 @@ def fold_latent_scale(vae: AutoencoderKL, mean: Tensor, deviation: Tensor) -> No
 
 
 def _crops(image: Tensor, parts: int, count: int) -> Tensor:
-    """Cuts (N, 3, H, W) into parts x parts tiles at a random offset and returns ``count`` of them: (count, 3, H / parts, W / parts)."""
+    """Cuts (N, 3, H, W) into parts x parts tiles at a random offset; returns (count, 3, H / parts, W / parts) of them."""
     side = image.shape[-1] // parts
     dy, dx = torch.randint(0, side, (2,)).tolist()
     tiles = image.roll((dy, dx), (2, 3)).unfold(2, side, side).unfold(3, side, side)

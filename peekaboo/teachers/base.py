@@ -92,10 +92,12 @@ def locate(path: str, kind: str, required: str) -> str:
 
 
 def quiet_loading() -> None:
-    """Keeps transformers from drawing a progress bar for every network that it loads."""
-    from transformers.utils import logging
+    """Keeps the libraries from drawing a progress bar for every network that they load."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
 
-    logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 class LoadError(ValueError):

@@ -17,6 +17,9 @@ class CLIP(Frozen):
         revision: branch, tag or commit on the hub.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, path: str = "embedded", revision: str | None = None) -> None:
         super().__init__()
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer

@@ -35,6 +35,8 @@ class Diffusion(Teacher):
         revision: branch, tag or commit on the hub.
     """
 
+    alphas_cumprod: Tensor
+
     def __init__(
         self,
         path: str = "embedded",

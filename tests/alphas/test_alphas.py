@@ -33,7 +33,7 @@ def test_gives_n_opacities_of_the_images_size(make: Callable[[], Alpha]) -> None
     alpha = start(make, torch.rand(3, 3, 9, 7), [0, 1, 2])
     opacity = alpha()
     assert opacity.shape == alpha.logits().shape == (3, 1, 9, 7)
-    assert 0 <= float(opacity.min()) and float(opacity.max()) <= 1
+    assert float(opacity.min()) >= 0 and float(opacity.max()) <= 1
     torch.testing.assert_close(opacity, alpha.logits().sigmoid(), rtol=0, atol=1e-7)
 
 

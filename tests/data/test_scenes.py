@@ -56,7 +56,9 @@ def test_masks_are_the_pixels_of_their_objects(kind: Kind, monkeypatch: pytest.M
         assert np.array_equal(scene.image[untouched], bare[untouched])
         for i, (layer, mask) in enumerate(zip(drawn, scene.masks, strict=True)):
             opaque = layer[..., 3] > 0.5
-            above = np.any([other[..., 3] > 0 for other in drawn[i + 1 :]], axis=0) if i + 1 < len(drawn) else np.zeros_like(opaque)
+            above = (
+                np.any([other[..., 3] > 0 for other in drawn[i + 1 :]], axis=0) if i + 1 < len(drawn) else np.zeros_like(opaque)
+            )
             solid = mask & (layer[..., 3] == 1) & ~above
             shown = np.round(layer[..., :3] * 255).astype(int)
             assert np.abs(scene.image[solid].astype(int) - shown[solid]).max() <= 1
@@ -85,7 +87,7 @@ def test_depth_is_inverse_and_lies_in_the_unit_interval() -> None:
     for index in range(6):
         scene = compose(SEED, index, "pair", size=48)
         assert scene.depth.dtype == np.float32
-        assert 0 <= scene.depth.min() and scene.depth.max() <= 1
+        assert scene.depth.min() >= 0 and scene.depth.max() <= 1
         empty = ~scene.masks.any(0)
         assert scene.depth[scene.masks.any(0)].min() > scene.depth[empty].max()  # objects are nearer than the ground
         back, front = scene.masks
@@ -151,7 +153,7 @@ def test_backgrounds_are_pictures_of_any_size(family: str) -> None:
         canvas = paint_background(family, size, np.random.default_rng(0))
         assert canvas.shape == (size, size, 3)
         assert canvas.dtype == np.float32
-        assert 0 <= canvas.min() and canvas.max() <= 1
+        assert canvas.min() >= 0 and canvas.max() <= 1
         assert np.array_equal(canvas, paint_background(family, size, np.random.default_rng(0)))
 
 

@@ -20,7 +20,7 @@ def test_a_sample_draws_the_same_alone_or_in_a_batch() -> None:
 
 @pytest.mark.parametrize("other", [{"step": 5}, {"rank": 1}])
 def test_steps_and_ranks_draw_differently(other: dict[str, int]) -> None:
-    first = all_draws(Draws([7], **{"step": 4, "rank": 0}))
+    first = all_draws(Draws([7], step=4, rank=0))
     second = all_draws(Draws([7], **{"step": 4, "rank": 0, **other}))
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -39,7 +39,7 @@ def test_distributions() -> None:
     draws = Draws(range(4))
     normal, uniform, integers = draws.normal(4000), draws.uniform(4000), draws.integers(20, 23, 400)
     assert abs(float(normal.mean())) < 0.04 and abs(float(normal.std()) - 1) < 0.03  # 5 standard errors of 16,000 draws
-    assert 0 <= float(uniform.min()) and float(uniform.max()) < 1 and abs(float(uniform.mean()) - 0.5) < 0.012
+    assert float(uniform.min()) >= 0 and float(uniform.max()) < 1 and abs(float(uniform.mean()) - 0.5) < 0.012
     assert sorted(integers.unique().tolist()) == [20, 21, 22, 23]  # both ends included
     assert integers.dtype == torch.int64
 

@@ -13,8 +13,10 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from lightning import Trainer
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
+from peekaboo.guides import Depth
 from peekaboo.pretraining.clip import CLIPTraining
 from peekaboo.pretraining.data import SceneStreamData
+from peekaboo.pretraining.depth import DepthTraining
 from peekaboo.pretraining.latents import LatentSceneData
 from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
 from peekaboo.pretraining.unet import UNetTraining, stable_diffusion_schedule
@@ -117,3 +119,11 @@ def test_every_known_word_is_one_token_and_any_other_is_spelled(tmp_path: Path) 
     again = CLIPTokenizer.from_pretrained(tmp_path)
     assert again("the red apple on the left").input_ids == tokenizer("the red apple on the left").input_ids
     assert len(again("a " * 50, truncation=True).input_ids) == MAX_LENGTH
+
+
+def test_the_depth_model_opens_as_the_guide(tmp_path: Path) -> None:
+    scenes = SceneStreamData(batch_size=2, num_workers=0)
+    train(DepthTraining(str(tmp_path / "depth"), width=16, layers=4, patch=16, neck=8), scenes, tmp_path)
+    depth = Depth(str(tmp_path / "depth"))(torch.rand(1, 3, 40, 60))
+    assert depth.shape == (1, 1, 40, 60)
+    assert float(depth.min()) >= 0 and float(depth.max()) <= 1

@@ -211,7 +211,9 @@ def test_truncated_weights(pipeline: Path, tmp_path: Path, part: str) -> None:
     (file,) = (tmp_path / "p" / part).glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-1000])
     message = message_of(tmp_path / "p")
-    assert message.startswith(f"teacher: expected a loadable model at {str(tmp_path / 'p')!r}: its weights are truncated or corrupt")
+    assert message.startswith(
+        f"teacher: expected a loadable model at {str(tmp_path / 'p')!r}: its weights are truncated or corrupt"
+    )
 
 
 def test_missing_weights_and_pickles_in_their_place(pipeline: Path, tmp_path: Path) -> None:
