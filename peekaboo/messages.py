@@ -16,8 +16,8 @@ _TYPE = re.compile(r"Expected an? (?:<class '(?P<name>[^']+)'>|typing\.(?P<other
 def one_line(text: str) -> str:
     """Says which argument, what was expected and what came; a text of another kind is only put on one line.
 
-    >>> one_line('Parser key "model":\\n  Problem with given class_path \\'a.B\\':\\n    Parser key "iterations":\\n'
-    ...          "      Expected a <class 'int'>. Got value: many")
+    >>> lines = ['Parser key "model":', "Problem with given class_path 'a.B':", 'Parser key "iterations":']
+    >>> one_line(chr(10).join([*lines, "Expected a <class 'int'>. Got value: many"]))
     "model.iterations: expected int, got 'many'"
     """
     keys: list[str] = []

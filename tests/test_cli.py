@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,15 @@ def refused(fit_arguments: Arguments, capsys: pytest.CaptureFixture[str]) -> Cal
 
 
 def test_help_is_quick() -> None:
-    """8 seconds are promised on a quiet machine; the limit here leaves room for a busy one."""
-    started = time.perf_counter()
+    """8 seconds are promised on a quiet machine. Its processor time is measured, which a busy machine stretches less."""
+    before = os.times()
     done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), "--help"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, str(ROOT / "cli.py"), "--help"], capture_output=True, text=True, timeout=120, check=True
     )
-    assert time.perf_counter() - started < 20
-    assert "fit" in done.stdout and "predict" in done.stdout
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 15
+    assert "fit" in done.stdout
+    assert "predict" in done.stdout
 
 
 def test_the_script_exits_with_the_code_and_without_a_traceback(fit_arguments: Arguments) -> None:

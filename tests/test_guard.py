@@ -93,7 +93,7 @@ def test_a_parameter_without_a_gradient_is_left_alone() -> None:
 
 def test_many_skips_in_a_row_stop_with_what_to_do(make_segmenter: Callable[..., Any]) -> None:
     segmenter = make_segmenter(Raster(), Spoiled(range(100)), iterations=40, max_skipped=5)
-    with pytest.raises(GradientError, match="10 steps in a row had a NaN or infinite gradient.*32-true"):
+    with pytest.raises(GradientError, match=r"10 steps in a row had a NaN or infinite gradient.*32-true"):
         segmenter.segment(pairs("bad"), [0])  # it looks every ten steps
 
 

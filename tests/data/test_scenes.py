@@ -31,7 +31,7 @@ def test_equal_arguments_give_equal_scenes_and_others_do_not(kind: Kind) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_masks_are_the_pixels_of_their_objects(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bare background is seen wherever no sprite lies at all; a visible mask is where its sprite is the topmost opaque one."""
+    """Where no sprite lies there is the bare background; a visible mask is where its sprite is the topmost opaque one."""
     layers: list[np.ndarray] = []
     backgrounds: list[np.ndarray] = []
     place, paint = scenes._place, paint_background
