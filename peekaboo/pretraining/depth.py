@@ -34,7 +34,7 @@ class DepthTraining(Pretraining):
         width: int = 192,
         layers: int = 4,
         patch: int = 8,
-        neck: int = 48,
+        neck: int = 32,
         learning_rate: float = 1e-3,
         minutes: float | None = None,
         export_every: int = 0,
@@ -54,7 +54,13 @@ class DepthTraining(Pretraining):
             add_projection=False,
             use_auxiliary_head=False,
         )
-        super().__init__(DPTForDepthEstimation(config), output, learning_rate=learning_rate, minutes=minutes)
+        network = DPTForDepthEstimation(config)
+        # The library's initial values (deviation 0.02) die out in a decoder as narrow as this one, and its head ends in a ReLU.
+        for module in (*network.neck.modules(), *network.head.modules()):
+            if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        torch.nn.init.constant_(network.head.head[-2].bias, 5.0)
+        super().__init__(network, output, learning_rate=learning_rate, minutes=minutes)
         self.export_every = export_every
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -84,12 +90,12 @@ def _normalise(depth: Tensor) -> Tensor:
 
 
 def scale_shift_invariant_loss(predicted: Tensor, truth: Tensor, scales: int = 4) -> Tensor:
-    """MiDaS's loss: L1 of the normalised maps and of their gradients at several scales; (N, H, W) twice, a scalar."""
+    """MiDaS's loss: L1 of the normalised maps, and half that of their gradients, averaged over scales; (N, H, W) twice, a scalar."""
     error = _normalise(predicted) - _normalise(truth)
     loss = error.abs().mean()
     for k in range(scales):
         coarse = error[..., :: 2**k, :: 2**k]
-        loss = loss + 0.5 * (coarse.diff(dim=-1).abs().mean() + coarse.diff(dim=-2).abs().mean())
+        loss = loss + 0.5 / scales * (coarse.diff(dim=-1).abs().mean() + coarse.diff(dim=-2).abs().mean())
     return loss
 
 
