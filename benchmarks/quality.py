@@ -86,9 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     scenes = tuning_scenes(options.singles, options.pairs)
     rows = []
-    print(
-        "| setting | iterations | single | pair | other | named ahead | pair, Otsu | s a mask |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| setting | iterations | single | pair | other | named ahead | pair, Otsu | s a mask |\n" + "|---" * 8 + "|")
     for setting in options.set or [""]:
         overrides = dict(item.split("=", 1) for item in setting.split(",") if item)
         segmenter = peekaboo.load(options.config, **{k.replace(".", "__"): v for k, v in overrides.items()})

@@ -29,7 +29,7 @@ def _axis(size: int, rng: np.random.Generator) -> Canvas:
 def _value_noise(size: int, cells: int, rng: np.random.Generator) -> Canvas:
     """Smooth noise in [0, 1]: a random grid of ``cells`` x ``cells`` values, bicubically enlarged."""
     grid = Image.fromarray((rng.random((cells, cells)) * 255).astype(np.uint8))
-    return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) / np.float32(255)
 
 
 def _fractal(size: int, rng: np.random.Generator) -> Canvas:
@@ -77,7 +77,9 @@ def _photo(size: int, rng: np.random.Generator) -> Canvas:
         light = np.exp(-((((t[None] - x) ** 2 + (t[:, None] - y) ** 2) / radius**2) ** 2)).astype(np.float32)
         image = _blend(light * rng.uniform(0.3, 0.9), image, _colour(rng)).astype(np.float32)
     pixels = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
-    image = np.asarray(pixels.filter(ImageFilter.GaussianBlur(size / 128 * rng.uniform(0, 3))), dtype=np.float32) / 255
+    image = np.asarray(pixels.filter(ImageFilter.GaussianBlur(size / 128 * rng.uniform(0, 3))), dtype=np.float32) / np.float32(
+        255
+    )
     vignette = 1 - rng.uniform(0, 0.6) * ((t[None] - 0.5) ** 2 + (t[:, None] - 0.5) ** 2)[..., None]
     return (image * vignette + rng.normal(0, 0.015, image.shape)).astype(np.float32)
 

@@ -90,7 +90,7 @@ def _normalise(depth: Tensor) -> Tensor:
 
 
 def scale_shift_invariant_loss(predicted: Tensor, truth: Tensor, scales: int = 4) -> Tensor:
-    """MiDaS's loss: L1 of the normalised maps, and half that of their gradients, averaged over scales; (N, H, W) twice, a scalar."""
+    """MiDaS's loss: L1 of the normalised maps, and half that of their gradients over scales; (N, H, W) twice."""
     error = _normalise(predicted) - _normalise(truth)
     loss = error.abs().mean()
     for k in range(scales):

@@ -1,0 +1,108 @@
+"""The shipped models do what the README says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import peekaboo
+from peekaboo.cli import main
+from peekaboo.data.benchmark import Scenes
+from peekaboo.data.images import read_image, read_mask
+from peekaboo.data.scenes import noun_phrase, vocabulary
+from peekaboo.functional.diffusion import add_noise
+from peekaboo.functional.masks import iou
+from peekaboo.guides import Depth
+from peekaboo.teachers import Diffusion
+from peekaboo.teachers.base import ASSETS
+from peekaboo.words import known_names
+
+SCENE = ASSETS / "examples" / "apple_and_bear.png"
+MEGABYTE = 2**20
+
+
+def test_they_open_with_their_libraries_offline() -> None:
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPModel, CLIPTokenizer, DPTForDepthEstimation
+
+    pipeline = StableDiffusionPipeline.from_pretrained(ASSETS / "teacher", dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    image = pipeline(["a rocket"], num_inference_steps=2, guidance_scale=5.0, generator=generator, output_type="pt").images
+    assert image.shape == (1, 3, 128, 128)
+    assert image.isfinite().all()
+    clip = CLIPModel.from_pretrained(ASSETS / "clip", dtype=torch.float32)
+    tokens = CLIPTokenizer.from_pretrained(ASSETS / "clip")(["a rocket"], return_tensors="pt").input_ids
+    assert clip(input_ids=tokens, pixel_values=torch.zeros(1, 3, 128, 128)).logits_per_image.shape == (1, 1)
+    depth = DPTForDepthEstimation.from_pretrained(ASSETS / "depth", dtype=torch.float32)
+    assert depth(torch.zeros(1, 3, 128, 128)).predicted_depth.shape == (1, 128, 128)
+
+
+def test_they_are_small_and_hold_no_pickle() -> None:
+    files = [file for file in ASSETS.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 40 * MEGABYTE
+    weights = [file for file in files if file.stat().st_size > 0.2 * MEGABYTE]
+    assert all(file.suffix == ".safetensors" and file.stat().st_size <= 15 * MEGABYTE for file in weights)
+    assert not [file for file in files if file.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
+
+
+def test_the_teacher_knows_all_names() -> None:
+    words = Diffusion().known_words()
+    assert len(known_names()) == 122
+    assert all(set(noun_phrase(name).replace("-", " ").split()) <= words for name in known_names())
+
+
+@torch.no_grad()
+def test_the_teacher_prefers_the_right_caption() -> None:
+    """Fixed single-object scenes, noise and timesteps: the right caption predicts the noise better than none or a wrong one."""
+    teacher, data = Diffusion(), Scenes({"single": 24}, "tuning")
+    samples = [data.load(i) for i in range(24)]
+    z = teacher.encode(torch.stack([s.image for s in samples]))
+    generator = torch.Generator().manual_seed(0)
+    eps, t = torch.randn(z.shape, generator=generator), torch.randint(300, 850, (24,), generator=generator)
+    z_t = add_noise(z, eps, teacher.alpha_bar(t))
+
+    def error(prompts: list[str]) -> torch.Tensor:
+        return (teacher.predict_noise(z_t, t, teacher.embed(prompts)) - eps).square().mean((1, 2, 3))
+
+    names = list(vocabulary())
+    wrong = [noun_phrase(names[(i * 37 + 11) % len(names)]) for i in range(24)]
+    right = error([s.prompt for s in samples])
+    assert right.mean() < 0.97 * error([""] * 24).mean()
+    assert right.mean() < 0.95 * error(wrong).mean()
+    assert (right < error(wrong)).float().mean() >= 0.75
+
+
+def test_depth_puts_the_objects_in_front() -> None:
+    truth = read_mask(ASSETS / "examples" / "apple_mask.png") | read_mask(ASSETS / "examples" / "bear_mask.png")
+    depth = Depth()(read_image(SCENE)[None])[0, 0]
+    assert depth[truth].mean() > depth[~truth].mean() + 0.3
+
+
+def test_main_job(tmp_path: Path) -> None:
+    """`python cli.py fit --config depth_bilateral.yaml` ends with a mask of the apple."""
+    assert main(["fit", "--config", "depth_bilateral.yaml", "--trainer.default_root_dir", str(tmp_path)]) == 0
+    result = json.loads((tmp_path / "lightning_logs" / "version_0" / "result.json").read_text())
+    assert result["prompt"] == "a red apple"
+    assert result["iou"] >= 0.80
+
+
+def test_one_image_two_prompts() -> None:
+    """Each prompt finds its own object and leaves the other alone."""
+    segmenter = peekaboo.load("rgb_bilateral", iterations=60, device="cpu")
+    apple, bear = peekaboo.segment(str(SCENE), ["a red apple", "a teddy bear"], segmenter)
+    truths = [read_mask(ASSETS / "examples" / f"{name}_mask.png")[None] for name in ("apple", "bear")]
+    for result, own, other in ((apple, truths[0], truths[1]), (bear, truths[1], truths[0])):
+        assert iou(result.mask[None], own) > 0.5
+        assert iou(result.mask[None], other) < 0.1
+
+
+@pytest.mark.parametrize("config", ["raster", "fourier", "fourier_bilateral", "rgb_bilateral", "depth_bilateral", "clip"])
+def test_variant_runs(config: str) -> None:
+    result = peekaboo.segment(str(SCENE), "a red apple", config, iterations=3)
+    assert result.alpha.shape == (256, 256)
+    assert result.alpha.isfinite().all()
+    assert result.record["skipped_steps"] == 0
