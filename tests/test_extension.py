@@ -12,11 +12,12 @@ import pytest
 
 from peekaboo.cli import main
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "extending.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "extending.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines()]
@@ -46,3 +47,16 @@ def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     named = re.search(r"mine\.(\w+)", command)
     if named and named[1] in ("Ellipse", "Brightness"):
         assert named[1] in result["variant"]
+
+
+def test_the_disc_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (module,) = [block for block in blocks("python", readme) if "class Disc" in block]
+    (command,) = [line for block in blocks("bash", readme) for line in block.splitlines() if "mine.Disc" in line]
+    (tmp_path / "mine.py").write_text(module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("mine", None)
+    quick = ["--model.iterations", "2", "--model.resolution", "16", f"--model.loss.teacher.path={pipeline}"]
+    assert main([*shlex.split(command)[2:], *quick]) == 0
+    result = json.loads((tmp_path / "lightning_logs" / "version_0" / "result.json").read_text())
+    assert result["variant"] == "Disc"
