@@ -75,7 +75,7 @@ class LatentSceneData(LightningDataModule):
     @torch.no_grad()
     def _encode(self) -> tuple[dict[str, Tensor], list[str]]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        vae = AutoencoderKL.from_pretrained(self.vae, torch_dtype=torch.float32).to(device).eval()
+        vae = AutoencoderKL.from_pretrained(self.vae, dtype=torch.float32, low_cpu_mem_usage=False).to(device).eval()
         means, deviations, captions = [], [], []
         for i, (image, caption) in enumerate(DataLoader(_Scenes(self.seed, self.count), 64, num_workers=self.num_workers)):
             with torch.autocast(device, torch.bfloat16):

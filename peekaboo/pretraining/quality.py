@@ -100,7 +100,7 @@ def sample_recognition(folder: Path, clip: CLIP, each: int, guidance: float = 5.
     """Share of sampled images whose name CLIP finds among 122, and the pictures of the first of each name."""
     from diffusers import StableDiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, low_cpu_mem_usage=False, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     prompts = [noun_phrase(name) for name in vocabulary()]
     hits: list[Tensor] = []

@@ -81,10 +81,10 @@ class UNetTraining(Pretraining):
     ) -> None:
         folder = Path(parts)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32).eval()
+        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval()
         network = _new_unet(channels, text_encoder.config.hidden_size)
         if start is not None:
-            network = UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32)
+            network = UNet2DConditionModel.from_pretrained(start, subfolder="unet", dtype=torch.float32, low_cpu_mem_usage=False)
         network.set_attn_processor(AttnProcessor())  # the fused kernel's backward is slow on a CPU
         network.to(memory_format=torch.channels_last)
         super().__init__(network, output, learning_rate=learning_rate, minutes=minutes, export_every=export_every)
@@ -141,7 +141,9 @@ class UNetTraining(Pretraining):
             ``gap``: error with a random other name over error with the right one, minus 1; t in 300..850, same noise.
             ``gap_empty``: the same with the empty caption.
         """
-        vae = AutoencoderKL.from_pretrained(self.parts / "vae", torch_dtype=torch.float32).to(self.device).eval()
+        vae = (
+            AutoencoderKL.from_pretrained(self.parts / "vae", dtype=torch.float32, low_cpu_mem_usage=False).to(self.device).eval()
+        )
         scenes = [compose(VALIDATION_SEED, i) for i in range(count)]
         generator = torch.Generator().manual_seed(0)
         z = vae.encode(torch.stack([to_tensor(s) for s in scenes]).to(self.device) * 2 - 1).latent_dist.mean
@@ -166,7 +168,7 @@ class UNetTraining(Pretraining):
 
     def _pipeline(self, network: UNet2DConditionModel) -> StableDiffusionPipeline:
         return StableDiffusionPipeline(
-            vae=AutoencoderKL.from_pretrained(self.parts / "vae", torch_dtype=torch.float32),
+            vae=AutoencoderKL.from_pretrained(self.parts / "vae", dtype=torch.float32, low_cpu_mem_usage=False),
             text_encoder=self.frozen["text_encoder"],
             tokenizer=self.frozen["tokenizer"],
             unet=network,
