@@ -9,17 +9,35 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+USAGE = """usage: python cli.py {fit,test,predict} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
+
+  fit      one image: a mask for each prompt, with pictures and TensorBoard events in lightning_logs/version_N
+  test     a data set with ground truth: a table of Prec@X and mIoU; the same command goes on where it was stopped
+  predict  a data set without: masks
+
+A bare NAME.yaml is looked up in configs/. Later configs and arguments win.
+
+  python cli.py fit --config depth_bilateral.yaml
+  python cli.py fit --config rgb_bilateral.yaml --model.image dog.jpg --model.prompt "a dog"
+  python cli.py test --config rgb_bilateral.yaml --config data/scenes.yaml
+  python cli.py predict --config rgb_bilateral.yaml --data.images FOLDER --data.prompt "a dog"
+
+All arguments: python cli.py fit --help; of one class: python cli.py fit --model.help peekaboo.segmenter.Segmenter"""
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0; 1 for a user's mistake that was explained; 3 if samples failed."""
+    given = sys.argv[1:] if args is None else args
+    if not given or given[0] in ("-h", "--help"):
+        print(USAGE)  # at once: the parser behind it imports for seconds
+        return 0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse|huggingface_hub")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoTips())
-    args = drop_stale_mask([find_config(a) for a in (sys.argv[1:] if args is None else args)])
+    args = drop_stale_mask([find_config(a) for a in given])
     try:
         failures = run(args).evaluation.failures
     except KeyboardInterrupt:

@@ -90,14 +90,12 @@ def test_main_job(tmp_path: Path) -> None:
     assert result["iou"] >= 0.80
 
 
-def test_one_image_two_prompts() -> None:
-    """Each prompt finds its own object, the bear only in part, and leaves the other alone."""
-    segmenter = peekaboo.load("rgb_bilateral", iterations=60, device="cpu")
-    apple, bear = peekaboo.segment(str(SCENE), ["a red apple", "a teddy bear"], segmenter)
-    truths = [read_mask(ASSETS / "examples" / f"{name}_mask.png")[None] for name in ("apple", "bear")]
-    for result, own, other in ((apple, truths[0], truths[1]), (bear, truths[1], truths[0])):
-        assert iou(result.mask[None], own) > 0.25
-        assert iou(result.mask[None], other) < 0.05
+def test_named_object_and_not_the_other() -> None:
+    """Sixty iterations find the apple and leave the bear alone. (The bear itself is found only in part: see the README.)"""
+    result = peekaboo.segment(str(SCENE), "a red apple", "rgb_bilateral", iterations=60)
+    apple, bear = (read_mask(ASSETS / "examples" / f"{name}_mask.png")[None] for name in ("apple", "bear"))
+    assert iou(result.mask[None], apple) > 0.75
+    assert iou(result.mask[None], bear) < 0.05
 
 
 @pytest.mark.parametrize("config", ["raster", "fourier", "fourier_bilateral", "rgb_bilateral", "depth_bilateral", "clip"])
