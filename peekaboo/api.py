@@ -92,8 +92,10 @@ def segment(
         segmenter = config
     else:
         segmenter = load(config, **overrides)
+    sources = [str(item) if isinstance(item, str | Path) else None for item in images]
     pairs = [
-        Sample(str(i), p, words, truth if i == 0 else None) for i, (p, words) in enumerate(zip(pictures, prompts, strict=True))
+        Sample(str(i), picture, words, truth if i == 0 else None, source=source)
+        for i, (picture, words, source) in enumerate(zip(pictures, prompts, sources, strict=True))
     ]
     results: list[Result] = segmenter.segment(pairs, [seed + i for i in range(len(pairs))])
     return results if isinstance(image, list) or isinstance(prompt, list) else results[0]

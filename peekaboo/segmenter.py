@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -170,7 +171,6 @@ class Segmenter(LightningModule):
         alphas = self.alpha().float()
         frames = torch.stack([*self.frames, alphas])[:, :, 0].cpu()
         record = {
-            "image": self.image_path,
             "variant": describe(self.alpha),
             "teacher": self.objective.loss.teacher_name,
             "loss": describe(self.objective.loss),
@@ -185,7 +185,13 @@ class Segmenter(LightningModule):
         out = []
         for i, pair in enumerate(self.pairs):
             height, width = pair.image.shape[-2:]
-            own = {**record, "seed": self.seeds[i], "skipped_steps": skipped[i], "pairs_in_batch": len(self.pairs)}
+            own = {
+                "image": pair.source,
+                **record,
+                "seed": self.seeds[i],
+                "skipped_steps": skipped[i],
+                "pairs_in_batch": len(self.pairs),
+            }
             alpha = unframe(alphas[i, 0], (height, width), self.framing).cpu()
             rest = {"target": pair.mask, "ignore": pair.ignore, "frames": frames[:, i], "record": own}
             out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.threshold, **rest))
@@ -218,7 +224,9 @@ class Segmenter(LightningModule):
             raise ValueError(f"prompt: expected some words, got {self.prompt!r}")
         image = read_image(_bundled(self.image_path))
         mask = None if self.mask_path is None else read_mask(_bundled(self.mask_path), (image.shape[1], image.shape[2]))
-        return [Sample(str(i), image, prompt, mask if i == 0 else None) for i, prompt in enumerate(prompts)]
+        truths = [mask] + [None] * (len(prompts) - 1)
+        pairs = enumerate(zip(prompts, truths, strict=True))
+        return [Sample(str(i), image, prompt, truth, source=self.image_path) for i, (prompt, truth) in pairs]
 
     def train_dataloader(self) -> DataLoader[int]:
         return DataLoader(range(self.iterations), batch_size=None)  # type: ignore[arg-type]  # the trainer counts, resumed or not
@@ -271,7 +279,7 @@ def _plain(pair: Sample) -> Sample:
     """Copies tensors that were made in inference mode, which no gradient may pass."""
     if not pair.image.is_inference():
         return pair
-    return Sample(pair.id, pair.image.clone(), pair.prompt, pair.mask, pair.ignore, pair.others)
+    return replace(pair, image=pair.image.clone())
 
 
 def describe(module: torch.nn.Module) -> str:

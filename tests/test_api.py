@@ -162,3 +162,10 @@ def test_a_mask_of_another_size_is_refused(segmenter: peekaboo.Segmenter, image_
     for mask in ("small.png", Image.open("small.png"), torch.zeros(5, 5)):
         with pytest.raises(ValueError, match="mask: expected the image's size 28 x 20, got 5 x 5"):
             peekaboo.segment(image_file, "a bear", segmenter, mask=mask)
+
+
+def test_the_record_names_the_image_that_was_segmented(pipeline: Path, image_file: Path, image: torch.Tensor) -> None:
+    """Not the example that the config names."""
+    options = {"iterations": 1, "resolution": 16, "loss__teacher__path": str(pipeline)}
+    assert peekaboo.segment(str(image_file), "a dog", "raster", **options).record["image"] == str(image_file)
+    assert peekaboo.segment(image, "a dog", "raster", **options).record["image"] is None

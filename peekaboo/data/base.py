@@ -23,6 +23,7 @@ class Sample:
         mask: (H, W) bool ground truth, or None.
         ignore: (H, W) bool, pixels that no metric counts (VOC's void), or None.
         others: (H, W) bool, other objects that the mask should leave out, or None; only the embedded scenes know them.
+        source: where the image came from, for the records, or None.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Sample:
     mask: Tensor | None = None
     ignore: Tensor | None = None
     others: Tensor | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
