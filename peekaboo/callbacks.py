@@ -58,16 +58,25 @@ class MaskBoard(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._mark = (time.perf_counter(), trainer.global_step)
+        self._pictured = -1
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if not isinstance(pl_module, Segmenter):
             return
         step = trainer.global_step
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if step % every == 0 or step == pl_module.iterations:
+        if step % every == 0:
             self._scalars(trainer, pl_module, step)
-        if step % max(pl_module.iterations // self.pictures, 1) == 0 or step == pl_module.iterations:
+        if step % max(pl_module.iterations // self.pictures, 1) == 0:
             self._pictures(trainer, pl_module, step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the end of the run, wherever it came: accumulated gradients and settled masks make it shorter."""
+        if isinstance(pl_module, Segmenter) and trainer.global_step > 0:
+            if self._mark[1] != trainer.global_step:
+                self._scalars(trainer, pl_module, trainer.global_step)
+            if self._pictured != trainer.global_step:
+                self._pictures(trainer, pl_module, trainer.global_step)
 
     @torch.no_grad()
     def _scalars(self, trainer: Trainer, module: Segmenter, step: int) -> None:
@@ -91,6 +100,7 @@ class MaskBoard(Callback):
 
     @torch.no_grad()
     def _pictures(self, trainer: Trainer, module: Segmenter, step: int) -> None:
+        self._pictured = step
         if not isinstance(trainer.logger, TensorBoardLogger):
             return
         alpha, image = module.alpha().float(), module.images

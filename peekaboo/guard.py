@@ -31,8 +31,13 @@ class GradientGuard:
         device = self.parameters[0].device
         self.skipped = torch.zeros(pairs, dtype=torch.int64, device=device)
         self.in_a_row = torch.zeros_like(self.skipped)
+        self.held = torch.zeros(pairs, dtype=torch.bool, device=device)
         self.norm = torch.zeros((), device=device)
         self._steps = 0
+
+    def hold(self, pairs: list[bool]) -> None:
+        """Leaves some pairs as they are from here on; that is no skip. A shared parameter moves until all are held."""
+        self.held = torch.tensor(pairs, device=self.held.device)
 
     def before_step(self) -> None:
         """Finds the pairs whose gradient is not finite and takes their gradient out."""
@@ -60,7 +65,11 @@ class GradientGuard:
         """
         with torch.no_grad():
             for p, before in zip(self.parameters, self._before, strict=True):
-                p.copy_(torch.where(_spread(self._bad, p, len(self.skipped)), before, p))
+                pairs = len(self.skipped)
+                kept = _spread(self._bad, p, pairs) | (
+                    _spread(self.held, p, pairs) if _is_per_pair(p, pairs) else self.held.all()
+                )
+                p.copy_(torch.where(kept, before, p))
         self._steps += 1
         if self._steps % self.check_every == 0 and int(self.in_a_row.max()) >= self.limit:
             raise GradientError(

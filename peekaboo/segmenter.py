@@ -28,6 +28,7 @@ from .guard import GradientGuard
 from .losses.base import Loss
 from .objective import Objective
 from .results import Result, Threshold, make_result
+from .stopping import Settling
 
 FRAMES = 40  # of a time-lapse
 
@@ -54,6 +55,8 @@ class Segmenter(LightningModule):
         threshold: of alpha for the mask, or ``otsu``.
         seed: of everything random in the masks; the same seed gives the same mask alone or in a batch.
         max_skipped: steps in a row with a NaN or infinite gradient that stop the run.
+        settled: stop a pair before all ``iterations`` when its mask has, twice in a row, at least this IoU with its mask ten
+            iterations before; None for all iterations. See :class:`peekaboo.stopping.Settling`.
     """
 
     strict_loading = False  # the frozen networks are in no checkpoint
@@ -76,6 +79,7 @@ class Segmenter(LightningModule):
         threshold: Threshold = 0.5,
         seed: int = 0,
         max_skipped: int = 20,
+        settled: float | None = None,
     ) -> None:
         super().__init__()
         for argument, value, least in (
@@ -89,12 +93,15 @@ class Segmenter(LightningModule):
             raise ValueError(f"framing: expected one of {', '.join(get_args(Framing))}, got {framing!r}")
         if threshold != "otsu" and not 0 <= float(threshold) <= 1:
             raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
+        if settled is not None and not 0 < settled <= 1:
+            raise ValueError(f"settled: expected a number in (0, 1] or null, got {settled}")
         self.alpha = alpha
         self.objective = Objective(loss, background, penalty, normalise_gradient)
         self.make_optimizer = optimizer
         self.image_path, self.prompt, self.mask_path = image, prompt, mask
         self.iterations, self.resolution, self.framing = iterations, resolution, framing
         self.threshold, self.seed, self.max_skipped = threshold, seed, max_skipped
+        self.settled = settled
         self.pairs: list[Sample] = []
         self._restored: dict[str, Tensor] = {}
         self._batches = Batches()
@@ -115,6 +122,7 @@ class Segmenter(LightningModule):
         self.alpha.to(self.device)
         self.alpha.reset(self.images, seeds)
         self.guard = GradientGuard(self.trainable(), len(pairs), self.max_skipped)
+        self.settling = Settling(len(pairs), self.settled)
         self._started = time.perf_counter()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -149,11 +157,25 @@ class Segmenter(LightningModule):
                 total.backward()
                 self.guard.before_step()
                 optimizer.step()
-                self.guard.after_step()
+                all_settled = self.after_step()
                 optimizer.zero_grad()
                 if report is not None:
                     report(step + 1)
-        return self.results(self.iterations)
+                if all_settled:
+                    break
+        return self.results(step + 1)
+
+    def after_step(self) -> bool:
+        """Ends a step behind the optimiser's: takes back what must not have moved.
+
+        Returns:
+            Whether all pairs have settled.
+        """
+        self.guard.after_step()
+        settled = self.settling.after_step(self.alpha)
+        if any(settled):
+            self.guard.hold(settled)
+        return all(settled)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self._trainer is None:
@@ -174,7 +196,6 @@ class Segmenter(LightningModule):
             "variant": describe(self.alpha),
             "teacher": self.objective.loss.teacher_name,
             "loss": describe(self.objective.loss),
-            "iterations": iterations,
             "seconds": round(seconds, 3),
             "seconds_per_iteration": round(seconds / max(iterations, 1), 5),
             "peak_memory_mb": peak_memory_mb(self.device),
@@ -188,6 +209,7 @@ class Segmenter(LightningModule):
             own = {
                 "image": pair.source,
                 **record,
+                "iterations": self.settling.settled_at[i] or iterations,
                 "seed": self.seeds[i],
                 "skipped_steps": skipped[i],
                 "pairs_in_batch": len(self.pairs),
@@ -244,7 +266,8 @@ class Segmenter(LightningModule):
     def optimizer_step(self, *args: Any, **options: Any) -> None:
         """Steps, and takes back what a momentum did to skipped pairs before anybody looks at the alpha or saves it."""
         super().optimizer_step(*args, **options)
-        self.guard.after_step()
+        if self.after_step():
+            self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the alpha's parameters; the frozen networks come from where they came from."""

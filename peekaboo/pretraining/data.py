@@ -10,6 +10,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from ..data.backgrounds import TRAINING_BACKGROUNDS
 from ..data.scenes import Kind, Scene, compose, noun_phrase, vocabulary
 
 #: Seeds below this are never used in training: they belong to the benchmark and the tests.
@@ -17,11 +18,17 @@ FIRST_TRAINING_SEED = 1000
 
 
 def training_scene(seed: int, index: int, size: int = 128) -> Scene:
-    """Returns one scene of the training mixture: 55 % single objects, 30 % pairs (45 % of them name one), triples, referring."""
+    """Returns one scene of the training mixture: 50 % single objects, 35 % pairs (a fifth names only one), triples, referring.
+
+    A third stands on a flat background, as the composites of a segmentation do. A caption that names only one of two objects
+    teaches that the other may stay: the fewer there are, the more a mask pays for what its prompt does not name.
+    """
     rng = np.random.default_rng([seed, index])
     kinds: tuple[Kind, ...] = ("single", "pair", "triple", "referring")
-    kind = kinds[rng.choice(4, p=[0.55, 0.30, 0.05, 0.10])]
-    return compose(seed, index, kind, size=size, partial=bool(rng.random() < 0.45))
+    kind = kinds[rng.choice(4, p=[0.50, 0.35, 0.05, 0.10])]
+    partial = bool(rng.random() < 0.2)
+    backgrounds = ("flat",) if rng.random() < 1 / 3 else TRAINING_BACKGROUNDS
+    return compose(seed, index, kind, size=size, partial=partial, backgrounds=backgrounds)
 
 
 def training_caption(scene: Scene, rng: np.random.Generator) -> str:

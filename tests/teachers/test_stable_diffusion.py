@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from hub_names import TEXT_KEYS, UNET_KEYS, VAE_KEYS, hub_text, hub_vae, on_meta_device
 from safetensors.torch import load_file, save_file
-from stable_diffusion_14 import TEXT, TEXT_KEYS, UNET, UNET_KEYS, VAE, VAE_KEYS, hub_text, hub_vae, on_meta_device
+from stable_diffusion_14 import TEXT, UNET, VAE
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 

@@ -1,0 +1,102 @@
+"""The bilateral filter, forward and backward, against its plain form and against kornia's, iterated.
+
+    python benchmarks/bilateral.py
+    python benchmarks/bilateral.py --sides 256 512 --device cuda
+
+"plain" is 40 passes of 9 shifted products that autograd records; "kornia" is `joint_bilateral_blur`, 3 x 3, as often, which
+computes the weights anew in each pass. "kept" are the bytes that the forward pass keeps for the backward one, weights included.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import machine, median_seconds, print_table, write_json
+from kornia.filters import joint_bilateral_blur
+from reference import plain_filter
+from torch import Tensor
+
+from peekaboo.functional.bilateral import adjoint_weights, bilateral_filter, bilateral_weights
+
+SIGMA_SPACE, TOLERANCE = 5.0, 0.08
+
+
+def forms(guide: Tensor, passes: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The three forms of one filter, ready for the guide."""
+    weights = bilateral_weights(guide, 3, SIGMA_SPACE, TOLERANCE)
+    adjoint = adjoint_weights(weights)
+
+    def kornia(x: Tensor) -> Tensor:
+        for _ in range(passes):
+            x = joint_bilateral_blur(x, guide, 3, TOLERANCE, (SIGMA_SPACE, SIGMA_SPACE), color_distance_type="l2")
+        return x
+
+    return {
+        "ours": lambda x: bilateral_filter(x, weights, passes, adjoint),
+        "plain": lambda x: plain_filter(x, weights, passes),
+        "kornia": kornia,
+    }
+
+
+def forward_backward(run: Callable[[], Tensor]) -> None:
+    run().sum().backward()
+
+
+def kept_bytes(run: Callable[[], Any]) -> int:
+    """Bytes of distinct storage that autograd keeps from the forward pass of ``run``."""
+    storages: dict[int, int] = {}
+    held = []  # or an address could be used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        held.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return sum(storages.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sides", type=int, nargs="+", default=[128, 256, 512, 1024])
+    parser.add_argument("--passes", type=int, default=40)
+    parser.add_argument("--kornia-passes", type=int, default=4, help="fewer, scaled up: at 1024 pixels 40 fill the memory")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    options = parser.parse_args()
+    print(machine(options.device))
+    rows: list[dict[str, Any]] = []
+
+    def measured() -> Any:
+        for side in options.sides:
+            generator = torch.Generator().manual_seed(0)
+            guide = torch.rand(1, 3, side, side, generator=generator).to(options.device)
+            x = torch.randn(1, 1, side, side, generator=generator).to(options.device).requires_grad_()
+            for name in ("ours", "plain", "kornia"):
+                passes = min(options.kornia_passes, options.passes) if name == "kornia" else options.passes
+                run = partial(forms(guide, passes)[name], x)
+                scale = options.passes / passes
+                forward = scale * median_seconds(run, options.device, options.repeats, 1)
+                both = scale * median_seconds(partial(forward_backward, run), options.device, options.repeats, 1)
+                row = {"side": side, "form": name, "passes_timed": passes, "forward_ms": 1000 * forward, "both_ms": 1000 * both}
+                rows.append(row | {"kept_mb": scale * kept_bytes(run) / 2**20})
+            ours = rows[-3]["both_ms"]
+            for row in rows[-3:]:
+                row["slower_than_ours"] = row["both_ms"] / ours
+                yield [side, row["form"], row["forward_ms"], row["both_ms"], row["kept_mb"], row["slower_than_ours"]]
+
+    head = ["side", "form", "forward ms", "forward + backward ms", "kept MB", "time against ours"]
+    print_table(head, measured())
+    write_json(options.output, machine=machine(options.device), passes=options.passes, rows=rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What the benchmarks share: the clock, memory, the machine's description, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import peekaboo
+from peekaboo.segmenter import Segmenter
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Describes what a timing was taken on."""
+    about = {"cpu": _cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    if device.startswith("cuda"):
+        about |= {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+    return about
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def synchronise(device: str | torch.device) -> None:
+    """Waits until the device has done what it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def median_seconds(run: Callable[[], Any], device: str | torch.device, repeats: int, warmup: int = 2) -> float:
+    """Median wall-clock seconds of ``run`` over ``repeats``, after ``warmup`` runs that do not count."""
+    for _ in range(warmup):
+        run()
+    synchronise(device)
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        synchronise(device)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def reset_peak_memory(device: str | torch.device) -> None:
+    """Forgets the peak so far, where the device can; a process's resident memory only ever has one peak."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_mb(device: str | torch.device) -> float:
+    """MB: allocated on the GPU since the last reset; on a CPU the resident peak of the process."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def load(config: str, settings: str = "", device: str | None = None) -> Segmenter:
+    """Loads a config with ``argument=value,...`` changed, as ``loss.guidance=7.5,penalty=0.2``."""
+    overrides = dict(item.split("=", 1) for item in settings.split(",") if item)
+    return peekaboo.load(config, device=device, **{key.replace(".", "__"): value for key, value in overrides.items()})
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints a Markdown table, each row as soon as it is there."""
+    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|", flush=True)
+    for row in rows:
+        print("| " + " | ".join(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row) + " |", flush=True)
+
+
+def write_json(path: Path | None, **content: Any) -> None:
+    """Writes what was measured, if a path was given."""
+    if path is not None:
+        path.write_text(json.dumps(content, indent=2) + "\n")

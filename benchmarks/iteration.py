@@ -1,0 +1,155 @@
+"""Seconds and peak memory of one iteration, split into its parts, beside the reference's in the same run.
+
+    python benchmarks/iteration.py --pairs 1 4 16
+    python benchmarks/iteration.py --set loss.teacher.compile=true
+    python benchmarks/stable_diffusion_14.py sd14 && python benchmarks/iteration.py --teacher sd14 --side 256 --device cuda
+
+"alpha" is the field, the filter and the sigmoid; "encode" the autoencoder's encoder; "backward" all of the way back: encoder,
+composite and filter; "optimiser" the gradient's guard and the optimiser; "rest" compositing, noise and all that is left. The
+parts are timed in iterations of their own, with a wait for the device behind each part; "ms" is of iterations without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import load, machine, median_seconds, peak_memory_mb, print_table, reset_peak_memory, synchronise, write_json
+from reference import Reference
+
+from peekaboo.data.base import Sample
+from peekaboo.data.benchmark import Scenes
+from peekaboo.functional.framing import frame
+from peekaboo.segmenter import Segmenter
+from peekaboo.teachers.base import locate
+
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+PARTS = ["alpha", "encode", "U-Net", "rest", "backward", "optimiser"]
+
+
+def precision(name: str, device: str) -> AbstractContextManager[Any]:
+    """The trainer's precision as `Segmenter.terms` sees it."""
+    dtype = PRECISIONS[name]
+    return nullcontext() if dtype is None else torch.autocast(device.split(":")[0], dtype)
+
+
+class Loop:
+    """The iteration of `Segmenter.segment`, one call at a time, whose parts can be timed."""
+
+    def __init__(self, segmenter: Segmenter, pairs: list[Sample], precision_name: str) -> None:
+        self.segmenter, self.precision, self.device = segmenter, precision_name, str(segmenter.device)
+        segmenter.begin(pairs, list(range(len(pairs))))
+        self.optimiser = segmenter.make_optimizer(segmenter.trainable())
+        self.taken: dict[str, float] | None = None
+        self.step_number = 0
+        teacher = segmenter.objective.loss.teacher
+        segmenter.alpha.forward = self._timed("alpha", segmenter.alpha.forward)
+        teacher.encode = self._timed("encode", teacher.encode)
+        teacher.predict_noise = self._timed("U-Net", teacher.predict_noise)
+
+    def _timed(self, part: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            if self.taken is None:
+                return run(*args, **options)
+            synchronise(self.device)
+            start = time.perf_counter()
+            out = run(*args, **options)
+            synchronise(self.device)
+            self.taken[part] += time.perf_counter() - start
+            return out
+
+        return wrapped
+
+    def step(self) -> None:
+        total = self._timed("terms", self._terms)()
+        self._timed("backward", total.backward)()
+        self._timed("optimiser", self._optimise)()
+        self.step_number = (self.step_number + 1) % self.segmenter.iterations
+
+    def _terms(self) -> torch.Tensor:
+        with precision(self.precision, self.device):
+            return self.segmenter.terms(self.step_number)["total"].sum()
+
+    def _optimise(self) -> None:
+        self.segmenter.guard.before_step()
+        self.optimiser.step()
+        self.segmenter.guard.after_step()
+        self.optimiser.zero_grad()
+
+    def split(self, repeats: int) -> dict[str, float]:
+        """Median milliseconds of each part."""
+        rows = []
+        for _ in range(repeats):
+            self.taken = defaultdict(float)
+            self.step()
+            rows.append(self.taken)
+        self.taken = None
+        middle = {part: 1000 * statistics.median(row[part] for row in rows) for part in ("terms", *PARTS)}
+        middle["rest"] = middle.pop("terms") - middle["alpha"] - middle["encode"] - middle["U-Net"]
+        return middle
+
+
+def scenes(count: int) -> list[Sample]:
+    data = Scenes({"pair": count}, "tuning")
+    return [data.load(i) for i in range(count)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="rgb_bilateral")
+    parser.add_argument("--set", action="append", default=[], help="argument=value,... of the config; one block of rows each")
+    parser.add_argument("--pairs", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--teacher", default="embedded", help="`embedded` or a StableDiffusionPipeline folder")
+    parser.add_argument("--side", type=int, default=128, help="of the alpha, in pixels; the published is 256")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="bf16-mixed", choices=list(PRECISIONS))
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    options = parser.parse_args()
+
+    source = locate(options.teacher, "teacher", "model_index.json")
+    pairs = scenes(max(options.pairs))
+    print(machine(options.device))
+    image = frame(pairs[0].image, options.side, "stretch")[None]
+    reset_peak_memory(options.device)
+    reference = Reference(source, image, pairs[0].prompt, options.device)
+    plain = median_seconds(reference.step, options.device, options.repeats)
+    reference_mb = peak_memory_mb(options.device)
+    del reference
+    rows: list[dict[str, Any]] = []
+
+    def measured() -> Any:
+        yield ["reference", 1, 1000 * plain, 1000 * plain, *[""] * len(PARTS), reference_mb, 1.0]
+        for setting in options.set or [""]:
+            changes = ",".join(filter(None, [setting, f"resolution={options.side}", f"loss.teacher.path={options.teacher}"]))
+            segmenter = load(options.config, changes, options.device)
+            for count in options.pairs:
+                reset_peak_memory(options.device)
+                loop = Loop(segmenter, pairs[:count], options.precision)
+                seconds = median_seconds(loop.step, options.device, options.repeats)
+                row = {"setting": setting or "as configured", "pairs": count, "ms": 1000 * seconds}
+                row |= {"ms_a_pair": 1000 * seconds / count, "split_ms": loop.split(options.repeats)}
+                row |= {"peak_mb": peak_memory_mb(options.device), "times_reference": plain * count / seconds}
+                rows.append(row)
+                split = [row["split_ms"][part] for part in PARTS]
+                yield [row["setting"], count, row["ms"], row["ms_a_pair"], *split, row["peak_mb"], row["times_reference"]]
+
+    print_table(["setting", "pairs", "ms", "ms a pair", *PARTS, "peak MB", "x reference a pair"], measured())
+    write_json(
+        options.output,
+        machine=machine(options.device),
+        arguments={key: str(value) for key, value in vars(options).items()},
+        reference={"ms": 1000 * plain, "peak_mb": reference_mb},
+        rows=rows,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Finds the pairs whose mask no longer changes, so that they need no further iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .functional.masks import iou
+
+
+class Settling:
+    """Compares every pair's mask with its mask some iterations before.
+
+    A pair has settled when the two agree at ``patience`` looks in a row. Each pair is judged by itself, so that a batch gives
+    what its pairs give alone.
+
+    Args:
+        pairs: N.
+        agreement: IoU of the two masks from which on they agree, in (0, 1]; None never settles.
+        every: iterations between two looks, which wait for the device.
+        patience: looks in a row.
+        threshold: of alpha for the masks that are compared.
+    """
+
+    def __init__(self, pairs: int, agreement: float | None, every: int = 10, patience: int = 2, threshold: float = 0.5) -> None:
+        self.agreement, self.every, self.patience, self.threshold = agreement, every, patience, threshold
+        self.settled_at: list[int | None] = [None] * pairs
+        self._in_a_row = [0] * pairs
+        self._before: Tensor | None = None
+        self._steps = 0
+
+    def after_step(self, alpha: Callable[[], Tensor]) -> list[bool]:
+        """Counts a step and, every so often, looks.
+
+        Args:
+            alpha: makes the (N, 1, H, W) alphas; only called for a look.
+
+        Returns:
+            For each pair, whether it has settled.
+        """
+        self._steps += 1
+        if self.agreement is not None and self._steps % self.every == 0:
+            with torch.no_grad():
+                mask = alpha()[:, 0] > self.threshold
+            if self._before is not None:
+                agree = (iou(mask, self._before) >= self.agreement).tolist()
+                self._in_a_row = [k + 1 if same else 0 for k, same in zip(self._in_a_row, agree, strict=True)]
+                for i, k in enumerate(self._in_a_row):
+                    if k >= self.patience and self.settled_at[i] is None:
+                        self.settled_at[i] = self._steps
+            self._before = mask
+        return [at is not None for at in self.settled_at]
