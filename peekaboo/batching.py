@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
+from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from lightning import LightningModule
 
 from .data.base import Failure, Sample
 from .guard import GradientError
@@ -54,3 +58,39 @@ class Batches:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         return [item if isinstance(item, Failure) else finished[item.id] for item in batch]
+
+
+class SampleModule(LightningModule):
+    """A module that makes masks of batches of samples in ``test`` and ``predict``: the segmenter, and every baseline.
+
+    Args:
+        seed: of everything random; a sample's own depends on it and on the sample's id.
+    """
+
+    strict_loading = False  # the frozen networks are in no checkpoint
+    report: Callable[[int], None] | None = None  # is told of each finished step, or part, of a batch
+    iterations = 1  # steps, or parts, of a batch
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.seed = seed
+        self._batches = Batches()
+
+    @abstractmethod
+    def masks_of(self, samples: list[Sample]) -> list[Result]:
+        """Makes the masks of some samples."""
+
+    def sample_seed(self, key: str) -> int:
+        """Returns the seed of a sample of a data set: it depends on the sample's id alone, not on its place."""
+        return zlib.crc32(f"{self.seed}/{key}".encode())
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # samples go over when they are framed
+
+    def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
+        """Makes the masks of a batch, in parts if the memory is too small for it; callbacks take the results."""
+        return self._batches.run(batch, self.masks_of)
+
+    def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
+        """As :meth:`test_step`."""
+        return self.test_step(batch, batch_idx)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -12,15 +11,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .alphas.base import Alpha
 from .backgrounds import Background
-from .batching import Batches, Finished
-from .data.base import Failure, Sample
+from .batching import SampleModule
+from .data.base import Sample
 from .data.images import read_image, read_mask
 from .functional.framing import Framing, frame, unframe
 from .functional.random import Draws
@@ -33,7 +31,7 @@ from .stopping import Settling
 FRAMES = 40  # of a time-lapse
 
 
-class Segmenter(LightningModule):
+class Segmenter(SampleModule):
     """Optimises one alpha for every (image, prompt) pair against a frozen teacher (Peekaboo, algorithm 1).
 
     ``fit`` runs the pairs of ``image`` and ``prompt``, one Lightning step an iteration; ``test`` and ``predict`` run batches
@@ -59,9 +57,6 @@ class Segmenter(LightningModule):
             iterations before; None for all iterations. See :class:`peekaboo.stopping.Settling`.
     """
 
-    strict_loading = False  # the frozen networks are in no checkpoint
-    report: Callable[[int], None] | None = None  # is told of each finished step in `test` and `predict`
-
     def __init__(
         self,
         alpha: Alpha,
@@ -81,7 +76,7 @@ class Segmenter(LightningModule):
         max_skipped: int = 20,
         settled: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         for argument, value, least in (
             ("iterations", iterations, 1),
             ("resolution", resolution, 8),
@@ -100,11 +95,10 @@ class Segmenter(LightningModule):
         self.make_optimizer = optimizer
         self.image_path, self.prompt, self.mask_path = image, prompt, mask
         self.iterations, self.resolution, self.framing = iterations, resolution, framing
-        self.threshold, self.seed, self.max_skipped = threshold, seed, max_skipped
+        self.threshold, self.max_skipped = threshold, max_skipped
         self.settled = settled
         self.pairs: list[Sample] = []
         self._restored: dict[str, Tensor] = {}
-        self._batches = Batches()
 
     # ---- one optimisation -------------------------------------------------------------------------------------------
 
@@ -219,10 +213,6 @@ class Segmenter(LightningModule):
             out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.threshold, **rest))
         return out
 
-    def sample_seed(self, key: str) -> int:
-        """Returns the seed of a sample of a data set: it depends on the sample's id alone, not on its place."""
-        return zlib.crc32(f"{self.seed}/{key}".encode())
-
     # ---- fit: the pairs of one image ----------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
@@ -280,16 +270,9 @@ class Segmenter(LightningModule):
 
     # ---- test and predict: data sets -----------------------------------------------------------------------------------
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch  # samples go over when they are framed
-
-    def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
-        """Optimises a batch, in parts if the memory is too small for it; callbacks take the results."""
-        return self._batches.run(batch, lambda pairs: self.segment(pairs, [self.sample_seed(p.id) for p in pairs], self.report))
-
-    def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
-        """As :meth:`test_step`."""
-        return self.test_step(batch, batch_idx)
+    def masks_of(self, samples: list[Sample]) -> list[Result]:
+        """Segments samples of a data set."""
+        return self.segment(samples, [self.sample_seed(sample.id) for sample in samples], self.report)
 
 
 def _bundled(path: str) -> Path:

@@ -22,6 +22,7 @@ class Bilateral(Alpha):
         kernel: odd side of the window in pixels.
         sigma_space: standard deviation in pixels of the gaussian in space.
         tolerance: standard deviation of the gaussian in guide distance.
+        compile: fuse the filter's passes by `torch.compile`: some seconds to start, then twice as fast on two CPU cores.
     """
 
     weights: Tensor
@@ -35,12 +36,14 @@ class Bilateral(Alpha):
         kernel: int = 3,
         sigma_space: float = 5.0,
         tolerance: float = 0.08,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if passes < 0:
             raise ValueError(f"passes: expected 0 or more, got {passes}")
         self.field, self.guide = field, guide
         self.passes, self.kernel, self.sigma_space, self.tolerance = passes, kernel, sigma_space, tolerance
+        self.compile_filter = compile
 
     def reset(self, image: Tensor, seeds: list[int]) -> None:
         self.field.reset(image, seeds)
@@ -49,4 +52,4 @@ class Bilateral(Alpha):
         self.register_buffer("adjoint", adjoint_weights(weights), persistent=False)
 
     def logits(self) -> Tensor:
-        return bilateral_filter(self.field.logits(), self.weights, self.passes, self.adjoint)
+        return bilateral_filter(self.field.logits(), self.weights, self.passes, self.adjoint, self.compile_filter)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-import zlib
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
-from ..batching import Batches, Finished
+from ..batching import Finished, SampleModule
 from ..data.base import Failure, Sample
 from ..results import Result, Threshold, make_result
 
 
-class Baseline(LightningModule):
+class Baseline(SampleModule):
     """A way to a mask that optimises nothing. Subclasses implement :meth:`masks`.
 
     Args:
@@ -25,17 +22,12 @@ class Baseline(LightningModule):
         seed: of everything random; a sample's own depends on it and on the sample's id.
     """
 
-    strict_loading = False
-    report: Callable[[int], None] | None = None  # is told of each finished part of a batch
-    iterations = 1  # parts that it reports
-
     def __init__(self, threshold: Threshold = 0.5, seed: int = 0) -> None:
-        super().__init__()
+        super().__init__(seed)
         number = isinstance(threshold, int | float) and 0 <= threshold <= 1
         if threshold != "otsu" and not number:
             raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
-        self.threshold, self.seed = threshold, seed
-        self._batches = Batches()
+        self.threshold = threshold
 
     @property
     def teacher_name(self) -> str | None:
@@ -50,11 +42,7 @@ class Baseline(LightningModule):
             ValueError, OSError: if a sample cannot be done; it fails alone.
         """
 
-    def sample_seed(self, key: str) -> int:
-        """Returns the seed of a sample: it depends on the sample's id alone, not on its place."""
-        return zlib.crc32(f"{self.seed}/{key}".encode())
-
-    def results(self, samples: list[Sample]) -> list[Result]:
+    def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Makes the masks of some samples."""
         started = time.perf_counter()
         with torch.inference_mode(False), torch.no_grad():
@@ -68,13 +56,10 @@ class Baseline(LightningModule):
             found.append(make_result(sample.image.cpu(), sample.prompt, alpha, self.threshold, **rest))
         return found
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch  # samples go over when they are framed
-
     def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
-        """Makes the masks of a batch; callbacks take the results."""
+        """As :meth:`SampleModule.test_step`; a sample that a baseline cannot do fails alone."""
         try:
-            return self._batches.run(batch, self.results)
+            return super().test_step(batch, batch_idx)
         except (ValueError, OSError):  # of one of them: each alone, so that the others are not lost
             return [self._alone(item) for item in batch]
 
@@ -82,13 +67,9 @@ class Baseline(LightningModule):
         if isinstance(item, Failure):
             return item
         try:
-            return item, self.results([item])[0]
+            return item, self.masks_of([item])[0]
         except (ValueError, OSError) as error:
             return Failure(item.id, str(error))
-
-    def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
-        """As :meth:`test_step`."""
-        return self.test_step(batch, batch_idx)
 
 
 def size_of(sample: Sample) -> tuple[int, int]:

@@ -10,11 +10,16 @@ intermediate maps for the backward pass: the gradient is (W^T)^passes times the 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 def _offsets(kernel: int) -> list[tuple[int, int]]:
@@ -73,35 +78,70 @@ def adjoint_weights(weights: Tensor) -> Tensor:
     return torch.stack(rows, 1)
 
 
-def _apply(x: Tensor, weights: Tensor, passes: int) -> Tensor:
+def _one_pass(source: Tensor, weights: Tensor, row: int, out: Tensor) -> None:
+    """One pass, for the compiler to fuse: from ``source`` into ``out``, padded rows in a line, with ``weights`` (N, k * k, L)."""
+    kernel = round(weights.shape[1] ** 0.5)
+    length, margin = weights.shape[-1], (source.shape[-1] - weights.shape[-1]) // 2
+    total = weights[:, 0] * source[:, :length]
+    for k in range(1, kernel * kernel):
+        start = k // kernel * row + k % kernel
+        total = total + weights[:, k] * source[:, start : start + length]
+    out[:, margin : margin + length] = total
+
+
+@cache
+def _compiled_pass() -> Callable[[Tensor, Tensor, int, Tensor], None]:
+    log.warning("compiling the bilateral filter: the first step takes some seconds more")
+    return torch.compile(_one_pass)
+
+
+def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool) -> Tensor:
+    """Applies the filter to maps whose rows stand one behind the other, zeros between them: a neighbour is then a shift.
+
+    So each of the k * k products of a pass runs over one contiguous stretch of memory for each map.
+    """
     kernel = round(weights.shape[1] ** 0.5)
     radius, (height, width) = kernel // 2, x.shape[-2:]
-    padded = F.pad(x[:, 0], (radius,) * 4)
-    centre = _shifted(padded, 0, 0, radius, height, width)
-    views = [_shifted(padded, dy, dx, radius, height, width) for dy, dx in _offsets(kernel)]
-    total = torch.empty_like(x[:, 0])
-    for _ in range(passes):
-        torch.mul(weights[:, 0], views[0], out=total)
-        for k in range(1, len(views)):
-            total.addcmul_(weights[:, k], views[k])
-        centre.copy_(total)
-    return centre.unsqueeze(1).clone()
+    row = width + 2 * radius
+    length, margin = height * row, radius * (row + 1)
+    flat_weights = F.pad(weights, (radius, radius)).flatten(2)
+    source = x.new_zeros(len(x), length + 2 * margin)
+    centre = source[:, margin : margin + length]
+    centre.view(-1, height, row)[..., radius : radius + width] = x[:, 0]
+    if compiled:
+        step, out = _compiled_pass(), torch.zeros_like(source)
+        for _ in range(passes):
+            step(source, flat_weights, row, out)
+            source, out = out, source
+        centre = source[:, margin : margin + length]
+    else:
+        starts = [k // kernel * row + k % kernel for k in range(kernel * kernel)]
+        views = [(flat_weights[:, k], source[:, start : start + length]) for k, start in enumerate(starts)]
+        total = torch.empty_like(centre)
+        for _ in range(passes):
+            torch.mul(*views[0], out=total)
+            for weight, view in views[1:]:
+                total.addcmul_(weight, view)
+            centre.copy_(total)
+    return centre.view(-1, height, row)[..., radius : radius + width].unsqueeze(1).clone()
 
 
 class _Filter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weights: Tensor, adjoint: Tensor, passes: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weights: Tensor, adjoint: Tensor, passes: int, compiled: bool) -> Tensor:
         ctx.save_for_backward(adjoint)
-        ctx.passes = passes
-        return _apply(x, weights, passes)
+        ctx.passes, ctx.compiled = passes, compiled
+        return _apply(x, weights, passes, compiled)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         (adjoint,) = ctx.saved_tensors
-        return _apply(gradients[0].contiguous(), adjoint, ctx.passes), None, None, None
+        return _apply(gradients[0], adjoint, ctx.passes, ctx.compiled), None, None, None, None
 
 
-def bilateral_filter(x: Tensor, weights: Tensor, passes: int = 40, adjoint: Tensor | None = None) -> Tensor:
+def bilateral_filter(
+    x: Tensor, weights: Tensor, passes: int = 40, adjoint: Tensor | None = None, compiled: bool = False
+) -> Tensor:
     """Applies the filter `passes` times; differentiable in ``x``, with memory that does not grow with `passes`.
 
     Args:
@@ -109,6 +149,7 @@ def bilateral_filter(x: Tensor, weights: Tensor, passes: int = 40, adjoint: Tens
         weights: (N, kernel * kernel, H, W) of :func:`bilateral_weights`.
         passes: number of applications.
         adjoint: :func:`adjoint_weights` of the weights, where the caller keeps them; else computed.
+        compiled: fuse each pass by `torch.compile`.
 
     Returns:
         (N, 1, H, W).
@@ -118,4 +159,4 @@ def bilateral_filter(x: Tensor, weights: Tensor, passes: int = 40, adjoint: Tens
     """
     if x.shape[1] != 1 or x.shape[0] != weights.shape[0] or x.shape[-2:] != weights.shape[-2:]:
         raise ValueError(f"x: expected (N, 1, H, W) for weights {tuple(weights.shape)}, got {tuple(x.shape)}")
-    return _Filter.apply(x, weights, adjoint_weights(weights) if adjoint is None else adjoint, passes)
+    return _Filter.apply(x, weights, adjoint_weights(weights) if adjoint is None else adjoint, passes, compiled)

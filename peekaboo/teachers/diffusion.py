@@ -30,7 +30,8 @@ class Diffusion(Teacher):
         vae_dtype: of the autoencoder. ``auto`` follows the trainer's precision, but for float16, where its gradient
             overflows: then bfloat16 where the device has it, else float32.
         resolution: side in pixels that images are resized to; None for what the model was trained on.
-        compile: run U-Net and encoder through `torch.compile`: a minute or more to start, faster afterwards.
+        compile: run the U-Net, and on a GPU the encoder, through `torch.compile`: a minute or more to start, faster afterwards.
+            (On CPUs the compiled encoder is no faster, see docs/performance.md.)
         variant: of the weight files on the hub, ``fp16`` say.
         revision: branch, tag or commit on the hub.
     """
@@ -64,10 +65,10 @@ class Diffusion(Teacher):
         self.freeze()
         # Plain functions, so that no compiled twin of a network becomes a second submodule.
         self._call_unet: Callable[..., Any] = self.unet.forward
-        self._call_encoder: Callable[..., Any] = self._moments
+        self._compiled_encoder: Callable[..., Any] | None = None
         if compile:
-            log.warning("compiling the U-Net and the encoder: the first step takes a minute or more")
-            self._call_unet, self._call_encoder = torch.compile(self.unet.forward), torch.compile(self._moments)
+            log.warning("compiling the U-Net: the first step takes a minute or more")
+            self._call_unet, self._compiled_encoder = torch.compile(self.unet.forward), torch.compile(self._moments)
 
     def _load(self, source: str, options: dict[str, Any]) -> None:
         from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -110,7 +111,8 @@ class Diffusion(Teacher):
         dtype = self._resolve(self.vae_dtype, device, vae=True)
         as_dtype(self.vae, dtype)
         with torch.autocast(device.type, enabled=False):
-            mean, log_variance = self._call_encoder((2 * image - 1).to(dtype)).float().chunk(2, 1)
+            encoder = self._compiled_encoder if self._compiled_encoder and device.type == "cuda" else self._moments
+            mean, log_variance = encoder((2 * image - 1).to(dtype)).float().chunk(2, 1)
         z = mean
         if noise is not None:
             z = z + (0.5 * log_variance.clamp(-30, 20)).exp() * noise

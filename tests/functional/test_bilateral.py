@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import shutil
+from functools import partial
 
 import pytest
 import torch
+from reference import plain_filter
 from torch import Tensor
 
 from peekaboo.functional.bilateral import adjoint_weights, bilateral_filter, bilateral_weights
@@ -162,3 +165,18 @@ def test_refuses_a_field_of_another_shape() -> None:
     for shape in ((1, 1, 4, 5), (2, 1, 4, 4), (1, 3, 4, 4)):
         with pytest.raises(ValueError, match=r"x: expected \(N, 1, H, W\) for weights"):
             bilateral_filter(torch.zeros(shape), weights)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a compiler")
+def test_compiled_passes_give_the_value_and_the_gradient_of_the_plain_form() -> None:
+    guide, x = torch.rand(2, 3, 9, 7), torch.randn(2, 1, 9, 7)
+    weights, incoming = bilateral_weights(guide), torch.randn(2, 1, 9, 7)
+    found = []
+    for run in (plain_filter, partial(bilateral_filter, compiled=True)):
+        field = x.clone().requires_grad_()
+        y = run(field, weights, 40)
+        y.backward(incoming)
+        found.append((y.detach(), field.grad))
+    # float32 in another order of summation, over 40 averages
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=2e-5)
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=0, atol=2e-5)

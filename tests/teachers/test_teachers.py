@@ -242,3 +242,10 @@ def test_locate_takes_folders_before_hub_names(pipeline: Path, tmp_path: Path) -
     shutil.copytree(pipeline, tmp_path / "owner" / "model")  # the working folder is tmp_path
     assert locate("owner/model", "teacher", "model_index.json") == "owner/model"
     assert locate("owner/other", "teacher", "model_index.json") == "owner/other"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a compiler")
+def test_compiled_it_predicts_the_same(pipeline: Path, teacher: Diffusion) -> None:
+    compiled, text = Diffusion(str(pipeline), compile=True), teacher.embed(["a bear", ""])
+    z, t = torch.randn(2, 4, 8, 8), torch.tensor([10, 700])
+    torch.testing.assert_close(compiled.predict_noise(z, t, text), teacher.predict_noise(z, t, text), rtol=1e-4, atol=1e-5)

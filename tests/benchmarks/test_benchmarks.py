@@ -1,0 +1,87 @@
+"""The benchmarks run, and their reference is the loop that it says it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import bilateral
+import iteration
+import pytest
+import reference
+import scaling
+import torch
+from conftest import SIDE
+from stable_diffusion_14 import TEXT, UNET, VAE, save_random
+
+from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights
+from peekaboo.teachers import Diffusion
+
+
+def run(module: object, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, object]:
+    out = Path("figures.json")
+    monkeypatch.setattr(sys, "argv", ["benchmark", *arguments, "--output", str(out)])
+    module.main()  # type: ignore[attr-defined]
+    return json.loads(out.read_text())
+
+
+def test_the_plain_filter_is_the_same_filter() -> None:
+    weights, x = bilateral_weights(torch.rand(1, 3, 6, 7)), torch.randn(1, 1, 6, 7)
+    torch.testing.assert_close(reference.plain_filter(x, weights, 5), bilateral_filter(x, weights, 5), rtol=0, atol=1e-6)
+
+
+def test_the_reference_takes_plain_steps_of_the_published_size(pipeline: Path) -> None:
+    loop = reference.Reference(str(pipeline), torch.rand(1, 3, SIDE, SIDE), "a bear", learning_rate=0.0)
+    before = loop.raw.detach().clone()
+    loop.step()
+    assert torch.equal(loop.raw, before)
+    loop.optimiser.param_groups[0]["lr"] = 1e-2
+    loop.step()
+    assert not torch.equal(loop.raw, before)
+    assert loop.raw.isfinite().all()
+
+
+def test_reference_prints_its_time(pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(reference, monkeypatch, "--teacher", str(pipeline), "--side", "16", "--repeats", "1")
+    assert found["reference"]["seconds"] > 0  # type: ignore[index]
+    assert "| reference |" in capsys.readouterr().out
+
+
+def test_iteration_splits_what_it_times(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--teacher", str(pipeline), "--side", "16", "--pairs", "1", "2", "--repeats", "2", "--precision", "32-true"]
+    rows = run(iteration, monkeypatch, *arguments, "--set", "loss.guidance=7.5")["rows"]
+    assert [row["pairs"] for row in rows] == [1, 2]
+    for row in rows:
+        assert set(row["split_ms"]) == set(iteration.PARTS)
+        assert all(value > 0 for value in row["split_ms"].values())
+        assert sum(row["split_ms"].values()) < 5 * row["ms"]
+        assert row["times_reference"] > 0
+
+
+def test_bilateral_counts_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--passes", "4", "--kornia-passes", "2", "--repeats", "1"]
+    rows = run(bilateral, monkeypatch, "--sides", "16", *arguments)["rows"]
+    ours, plain, kornia = (row["kept_mb"] * 2**20 for row in rows)
+    assert ours == 9 * 16 * 16 * 4  # the adjoint weights, whatever the number of passes
+    assert plain == ours  # the products are linear in the field: of them autograd keeps the weights alone
+    assert kornia > ours
+
+
+def test_scaling_runs_processes_side_by_side(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = f"loss.teacher.path={pipeline},resolution=16"
+    arguments = ["--batches", "1", "--processes", "2", "--iterations", "1", "--set", settings]
+    (row,) = run(scaling, monkeypatch, *arguments)["rows"]
+    assert row["masks_an_hour"] > 0
+
+
+def test_a_random_pipeline_of_a_given_size_is_one_that_the_teacher_loads(tmp_path: Path) -> None:
+    networks = {
+        "unet": {**UNET, "block_out_channels": (32, 32, 32, 32), "cross_attention_dim": 24, "sample_size": 8},
+        "vae": {**VAE, "block_out_channels": (32, 32, 32, 32)},
+        "text_encoder": {**TEXT, "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1},
+    }
+    teacher = Diffusion(str(save_random(tmp_path / "pipeline", networks)))
+    assert teacher.latent_shape() == (4, 8, 8)
+    text = teacher.embed(["a dog", ""])
+    assert teacher.predict_noise(torch.zeros(2, 4, 8, 8), torch.tensor([3, 900]), text).isfinite().all()
