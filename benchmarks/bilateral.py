@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine, median_seconds, print_table, write_json
+from common import kept_bytes, machine, median_seconds, print_table, write_json
 from kornia.filters import joint_bilateral_blur
 from reference import plain_filter
 from torch import Tensor
@@ -45,22 +45,6 @@ def forms(guide: Tensor, passes: int) -> dict[str, Callable[[Tensor], Tensor]]:
 
 def forward_backward(run: Callable[[], Tensor]) -> None:
     run().sum().backward()
-
-
-def kept_bytes(run: Callable[[], Any]) -> int:
-    """Bytes of distinct storage that autograd keeps from the forward pass of ``run``."""
-    storages: dict[int, int] = {}
-    held = []  # or an address could be used twice
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        held.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        run()
-    return sum(storages.values())
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import peekaboo
 from peekaboo.segmenter import Segmenter
@@ -66,6 +67,22 @@ def peak_memory_mb(device: str | torch.device) -> float:
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def kept_bytes(run: Callable[[], Any]) -> int:
+    """Bytes of distinct storage that autograd keeps from the forward pass of ``run``."""
+    storages: dict[int, int] = {}
+    held = []  # or an address could be used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        held.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return sum(storages.values())
 
 
 def load(config: str, settings: str = "", device: str | None = None) -> Segmenter:

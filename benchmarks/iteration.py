@@ -6,7 +6,8 @@
 
 "alpha" is the field, the filter and the sigmoid; "encode" the autoencoder's encoder; "backward" all of the way back: encoder,
 composite and filter; "optimiser" the gradient's guard and the optimiser; "rest" compositing, noise and all that is left. The
-parts are timed in iterations of their own, with a wait for the device behind each part; "ms" is of iterations without it.
+parts are timed in iterations of their own, with a wait for the device behind each part; "ms" is of iterations without it. "kept"
+is what autograd keeps for the way back; "peak" is of the GPU's memory, or of the process, all rows before included.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import load, machine, median_seconds, peak_memory_mb, print_table, reset_peak_memory, synchronise, write_json
+from common import (
+    kept_bytes,
+    load,
+    machine,
+    median_seconds,
+    peak_memory_mb,
+    print_table,
+    reset_peak_memory,
+    synchronise,
+    write_json,
+)
 from reference import Reference
 
 from peekaboo.data.base import Sample
@@ -68,12 +79,12 @@ class Loop:
         return wrapped
 
     def step(self) -> None:
-        total = self._timed("terms", self._terms)()
+        total = self._timed("terms", self.forward)()
         self._timed("backward", total.backward)()
         self._timed("optimiser", self._optimise)()
         self.step_number = (self.step_number + 1) % self.segmenter.iterations
 
-    def _terms(self) -> torch.Tensor:
+    def forward(self) -> torch.Tensor:
         with precision(self.precision, self.device):
             return self.segmenter.terms(self.step_number)["total"].sum()
 
@@ -121,12 +132,12 @@ def main() -> None:
     reset_peak_memory(options.device)
     reference = Reference(source, image, pairs[0].prompt, options.device)
     plain = median_seconds(reference.step, options.device, options.repeats)
-    reference_mb = peak_memory_mb(options.device)
+    reference_mb, reference_kept_mb = peak_memory_mb(options.device), kept_bytes(reference.forward) / 2**20
     del reference
     rows: list[dict[str, Any]] = []
 
     def measured() -> Any:
-        yield ["reference", 1, 1000 * plain, 1000 * plain, *[""] * len(PARTS), reference_mb, 1.0]
+        yield ["reference", 1, 1000 * plain, 1000 * plain, *[""] * len(PARTS), reference_kept_mb, reference_mb, 1.0]
         for setting in options.set or [""]:
             changes = ",".join(filter(None, [setting, f"resolution={options.side}", f"loss.teacher.path={options.teacher}"]))
             segmenter = load(options.config, changes, options.device)
@@ -136,17 +147,27 @@ def main() -> None:
                 seconds = median_seconds(loop.step, options.device, options.repeats)
                 row = {"setting": setting or "as configured", "pairs": count, "ms": 1000 * seconds}
                 row |= {"ms_a_pair": 1000 * seconds / count, "split_ms": loop.split(options.repeats)}
-                row |= {"peak_mb": peak_memory_mb(options.device), "times_reference": plain * count / seconds}
+                row |= {"kept_mb": kept_bytes(loop.forward) / 2**20, "peak_mb": peak_memory_mb(options.device)}
+                row |= {"times_reference": plain * count / seconds}
                 rows.append(row)
                 split = [row["split_ms"][part] for part in PARTS]
-                yield [row["setting"], count, row["ms"], row["ms_a_pair"], *split, row["peak_mb"], row["times_reference"]]
+                yield [
+                    row["setting"],
+                    count,
+                    row["ms"],
+                    row["ms_a_pair"],
+                    *split,
+                    row["kept_mb"],
+                    row["peak_mb"],
+                    row["times_reference"],
+                ]
 
-    print_table(["setting", "pairs", "ms", "ms a pair", *PARTS, "peak MB", "x reference a pair"], measured())
+    print_table(["setting", "pairs", "ms", "ms a pair", *PARTS, "kept MB", "peak MB", "x reference a pair"], measured())
     write_json(
         options.output,
         machine=machine(options.device),
         arguments={key: str(value) for key, value in vars(options).items()},
-        reference={"ms": 1000 * plain, "peak_mb": reference_mb},
+        reference={"ms": 1000 * plain, "kept_mb": reference_kept_mb, "peak_mb": reference_mb},
         rows=rows,
     )
 

@@ -78,14 +78,19 @@ class Reference:
         self.optimiser = torch.optim.SGD([self.raw], lr=learning_rate)
         self.side = self.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
 
-    def step(self) -> None:
-        """One iteration."""
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """The alpha, and the latents of its composite."""
         device = self.image.device
         alpha = torch.sigmoid(plain_filter(self.raw, self.weights))
         background = torch.tensor([random.random() for _ in range(3)], device=device)[None, :, None, None]
         composite = self.image * alpha + background * (1 - alpha)
         resized = F.interpolate(composite, (self.side, self.side), mode="bilinear")
-        z = self.vae.encode(2 * resized - 1).latent_dist.sample() * self.vae.config.scaling_factor
+        return alpha, self.vae.encode(2 * resized - 1).latent_dist.sample() * self.vae.config.scaling_factor
+
+    def step(self) -> None:
+        """One iteration."""
+        device = self.image.device
+        alpha, z = self.forward()
         t = torch.tensor(random.randint(20, 980), device=device)
         with torch.no_grad():
             noise = torch.randn_like(z)

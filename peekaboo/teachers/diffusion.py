@@ -32,6 +32,7 @@ class Diffusion(Teacher):
         resolution: side in pixels that images are resized to; None for what the model was trained on.
         compile: run the U-Net, and on a GPU the encoder, through `torch.compile`: a minute or more to start, faster afterwards.
             (On CPUs the compiled encoder is no faster, see docs/performance.md.)
+        checkpointing: compute the encoder twice instead of keeping its activations for the backward pass: less memory, slower.
         variant: of the weight files on the hub, ``fp16`` say.
         revision: branch, tag or commit on the hub.
     """
@@ -45,6 +46,7 @@ class Diffusion(Teacher):
         vae_dtype: Precision = "auto",
         resolution: int | None = None,
         compile: bool = False,
+        checkpointing: bool = False,
         variant: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -65,6 +67,8 @@ class Diffusion(Teacher):
         self.freeze()
         # Plain functions, so that no compiled twin of a network becomes a second submodule.
         self._call_unet: Callable[..., Any] = self.unet.forward
+        if checkpointing:
+            self.vae.enable_gradient_checkpointing()
         self._compiled_encoder: Callable[..., Any] | None = None
         if compile:
             log.warning("compiling the U-Net: the first step takes a minute or more")

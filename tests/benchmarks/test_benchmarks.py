@@ -9,6 +9,7 @@ from pathlib import Path
 import bilateral
 import iteration
 import pytest
+import quality
 import reference
 import scaling
 import torch
@@ -85,3 +86,11 @@ def test_a_random_pipeline_of_a_given_size_is_one_that_the_teacher_loads(tmp_pat
     assert teacher.latent_shape() == (4, 8, 8)
     text = teacher.embed(["a dog", ""])
     assert teacher.predict_noise(torch.zeros(2, 4, 8, 8), torch.tensor([3, 900]), text).isfinite().all()
+
+
+def test_quality_says_when_the_masks_are_good_enough(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = f"loss.teacher.path={pipeline},resolution=16"
+    arguments = ["--singles", "1", "--pairs", "2", "--batch", "2", "--at", "1", "2", "--set", settings]
+    rows = run(quality, monkeypatch, *arguments, "--set", f"{settings},loss.guidance=7.5")["rows"]
+    assert [row["iterations"] for row in rows] == [1, 2, 1, 2]
+    assert all(0 <= row["pair"] <= 1 and row["98_percent_after"] in (1, 2) for row in rows)

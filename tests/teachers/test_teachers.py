@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from common import kept_bytes
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
@@ -249,3 +251,14 @@ def test_compiled_it_predicts_the_same(pipeline: Path, teacher: Diffusion) -> No
     compiled, text = Diffusion(str(pipeline), compile=True), teacher.embed(["a bear", ""])
     z, t = torch.randn(2, 4, 8, 8), torch.tensor([10, 700])
     torch.testing.assert_close(compiled.predict_noise(z, t, text), teacher.predict_noise(z, t, text), rtol=1e-4, atol=1e-5)
+
+
+def test_checkpointing_keeps_less_and_gives_the_same_gradient(pipeline: Path, teacher: Diffusion) -> None:
+    thrifty, image, found = Diffusion(str(pipeline), checkpointing=True), torch.rand(1, 3, 16, 16), []
+    for encoder in (teacher, thrifty):
+        x = image.clone().requires_grad_()
+        kept = kept_bytes(partial(encoder.encode, x))
+        encoder.encode(x).square().sum().backward()
+        found.append((kept, x.grad))
+    torch.testing.assert_close(found[1][1], found[0][1])
+    assert found[1][0] < 0.5 * found[0][0]
