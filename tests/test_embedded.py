@@ -76,6 +76,25 @@ def test_the_teacher_prefers_the_right_caption() -> None:
     assert (right < error(wrong)).float().mean() >= 0.75
 
 
+def test_bfloat16_gives_the_gradient_of_float32() -> None:
+    """The shipped configs run the teacher in bfloat16: the gradient on the field has to point the way of the float32 one."""
+    data, found = Scenes({"pair": 4}, "tuning"), []
+    samples = [data.load(i) for i in range(4)]
+    segmenter = peekaboo.load("rgb_bilateral", device="cpu")
+    for enabled in (False, True):
+        gradients = []
+        for step in (0, 4, 8):
+            segmenter.begin(samples, [1, 2, 3, 4])
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                total = segmenter.terms(step)["total"].sum()
+            total.backward()
+            gradients.append(next(segmenter.trainable()).grad.flatten(1).clone())
+        found.append(torch.cat(gradients))
+    cosine = torch.nn.functional.cosine_similarity(*found, dim=1)
+    assert cosine.mean() > 0.98
+    assert cosine.min() > 0.8  # where the two predictions of the guidance nearly agree, rounding is large beside their difference
+
+
 def test_depth_puts_the_objects_in_front() -> None:
     truth = read_mask(ASSETS / "examples" / "apple_mask.png") | read_mask(ASSETS / "examples" / "bear_mask.png")
     depth = Depth()(read_image(SCENE)[None])[0, 0]
