@@ -82,7 +82,7 @@ class MaskBoard(Callback):
     def _scalars(self, trainer: Trainer, module: Segmenter, step: int) -> None:
         now, (then, before) = time.perf_counter(), self._mark
         self._mark = (now, step)
-        alpha = module.alpha()
+        alpha = module.opacity()
         values = {f"loss/{name}": term.mean() for name, term in module.last_terms.items()}
         values["alpha/mean"] = alpha.mean()
         values["gradient_norm"] = module.guard.norm
@@ -103,7 +103,7 @@ class MaskBoard(Callback):
         self._pictured = step
         if not isinstance(trainer.logger, TensorBoardLogger):
             return
-        alpha, image = module.alpha().float(), module.images
+        alpha, image = module.opacity(), module.images
         board = trainer.logger.experiment
         threshold = 0.5 if module.threshold == "otsu" else float(module.threshold)
         board.add_images("alpha", alpha, step)

@@ -114,12 +114,22 @@ class Segmenter(SampleModule):
         framed = [frame(pair.image.to(self.device), self.resolution, self.framing) for pair in pairs]
         self.images = torch.stack(framed)
         self.alpha.to(self.device)
-        self.alpha.reset(self.images, seeds)
+        with self._full_precision():
+            self.alpha.reset(self.images, seeds)
         self.guard = GradientGuard(self.trainable(), len(pairs), self.max_skipped)
         self.settling = Settling(len(pairs), self.settled)
         self._started = time.perf_counter()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+
+    def opacity(self) -> Tensor:
+        """The N alphas as they are now, (N, 1, H, W) in [0, 1] and float32."""
+        with self._full_precision():
+            return self.alpha()
+
+    def _full_precision(self) -> AbstractContextManager[Any]:
+        """Keeps the trainer's half precision, which is for the teacher, away from the alpha."""
+        return torch.autocast(self.device.type, enabled=False)
 
     def trainable(self) -> Iterator[torch.nn.Parameter]:
         """The alpha's own parameters: everything that trains."""
@@ -129,8 +139,7 @@ class Segmenter(SampleModule):
         """Judges the alphas at one step: the terms of the objective, each (N,)."""
         rank = self.global_rank if self._trainer is not None and self._trainer.training else 0
         draws = Draws(self.seeds, step, self.iterations, rank, self.device)
-        with torch.autocast(self.device.type, enabled=False):  # half precision is for the teacher
-            alpha = self.alpha()
+        alpha = self.opacity()
         if step % max(self.iterations // FRAMES, 1) == 0:
             self.frames.append(alpha.detach())
         return self.objective(alpha, self.images, [pair.prompt for pair in self.pairs], draws)
@@ -148,7 +157,8 @@ class Segmenter(SampleModule):
             for step in range(self.iterations):
                 with self._precision():
                     total = self.terms(step)["total"].sum()
-                total.backward()
+                with self._full_precision():  # the trainer's test loop has autocast on, which no backward pass may see
+                    total.backward()
                 self.guard.before_step()
                 optimizer.step()
                 all_settled = self.after_step()
@@ -166,7 +176,7 @@ class Segmenter(SampleModule):
             Whether all pairs have settled.
         """
         self.guard.after_step()
-        settled = self.settling.after_step(self.alpha)
+        settled = self.settling.after_step(self.opacity)
         if any(settled):
             self.guard.hold(settled)
         return all(settled)
@@ -184,7 +194,7 @@ class Segmenter(SampleModule):
             iterations: that were done, for the record.
         """
         seconds = time.perf_counter() - self._started
-        alphas = self.alpha().float()
+        alphas = self.opacity()
         frames = torch.stack([*self.frames, alphas])[:, :, 0].cpu()
         record = {
             "variant": describe(self.alpha),

@@ -85,7 +85,9 @@ def test_published_hyper_parameters_to_the_digit() -> None:
 
 
 @pytest.mark.parametrize("overlay", TEACHERS)
-def test_a_teacher_overlay_changes_teacher_and_resolution_only(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teacher_overlay_changes_the_teacher_and_what_is_tuned_for_it_only(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = parsed(["fit", "--config", "rgb_bilateral.yaml"], monkeypatch)
     changed = parsed(["fit", "--config", "rgb_bilateral.yaml", "--config", overlay], monkeypatch)
     asked = yaml.safe_load((CONFIGS / overlay).read_text())["model"]["init_args"]
@@ -94,9 +96,13 @@ def test_a_teacher_overlay_changes_teacher_and_resolution_only(overlay: str, mon
         == asked["loss"]["init_args"]["teacher"]["init_args"]["path"]
     )
     assert changed.model.init_args.resolution == asked["resolution"]
+    loss = changed.model.init_args.loss.init_args
+    published = "embedded" not in overlay  # what the variants have was tuned on the embedded teacher
+    assert (loss.guidance, loss.t_min, loss.t_max) == ((100.0, 20, 980) if published else (10.0, 20, 600))
     for config in (plain, changed):
         del config["config"], config["model"]["init_args"]["resolution"]
-        del config["model"]["init_args"]["loss"]["init_args"]["teacher"]
+        for tuned in ("teacher", "guidance", "t_min", "t_max"):
+            del config["model"]["init_args"]["loss"]["init_args"][tuned]
     assert changed.as_dict() == plain.as_dict()
 
 
@@ -123,3 +129,12 @@ def test_a_config_names_a_command_that_exists(config: str) -> None:
     named = re.findall(r"--config (\S+\.yaml)", text)
     assert named
     assert all((CONFIGS / name.removeprefix("configs/")).is_file() for name in named)
+
+
+def test_fast_is_an_overlay(fit_arguments: Arguments) -> None:
+    arguments = [a for a in fit_arguments("rgb_bilateral.yaml") if "iterations" not in a]
+    assert main([*arguments, "--config", "fast.yaml", "--model.resolution=16"]) == 0
+    result = json.loads(Path("lightning_logs/version_0/result.json").read_text())
+    asked = yaml.safe_load((CONFIGS / "fast.yaml").read_text())["model"]["init_args"]
+    assert 0 < result["iterations"] <= asked["iterations"] < 200
+    assert 0 < asked["settled"] <= 1

@@ -19,11 +19,21 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from peekaboo.alphas import Competing, Fourier, Raster
+from peekaboo.alphas import Alpha, Bilateral, Competing, Fourier, Raster
 from peekaboo.data.base import Failure, Sample
+from peekaboo.functional.random import Draws
+from peekaboo.guides import RGB
+from peekaboo.losses import Loss
 from peekaboo.segmenter import Segmenter, describe
 
 Make = Callable[..., Any]
+
+
+class Brightness(Loss):
+    """Prefers dark composites; no network, so that its precision is the same everywhere."""
+
+    def forward(self, composite: torch.Tensor, prompts: list[str], draws: Draws) -> torch.Tensor:
+        return composite.square().sum((1, 2, 3))
 
 
 def fit(segmenter: Segmenter, trainer: Any, **rest: Any) -> Path:
@@ -332,3 +342,14 @@ def test_two_processes_share_one_mask_and_average_different_noise(
 def test_refuses_settings_that_mean_nothing(make_segmenter: Make, argument: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_segmenter(**argument)
+
+
+@pytest.mark.parametrize("alpha", [Raster, lambda: Fourier(features=4, width=8, depth=1)], ids=["raster", "fourier"])
+def test_the_alpha_stays_in_float32_under_the_trainers_precision(make_segmenter: Make, alpha: Callable[[], Alpha]) -> None:
+    """`test` and `predict` begin, step and end under autocast."""
+    segmenter = make_segmenter(Bilateral(alpha(), RGB(), passes=3), Brightness(), iterations=3)
+    pairs = segmenter.pairs_of_image()
+    (exact,) = segmenter.segment(pairs, [0])
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = segmenter.segment(pairs, [0])
+    assert torch.equal(found.alpha, exact.alpha)
