@@ -24,10 +24,11 @@ from torch import Tensor
 from peekaboo.functional.bilateral import adjoint_weights, bilateral_filter, bilateral_weights
 
 SIGMA_SPACE, TOLERANCE = 5.0, 0.08
+FORMS = ("ours", "ours, compiled", "plain", "kornia")
 
 
 def forms(guide: Tensor, passes: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The three forms of one filter, ready for the guide."""
+    """The forms of one filter, ready for the guide."""
     weights = bilateral_weights(guide, 3, SIGMA_SPACE, TOLERANCE)
     adjoint = adjoint_weights(weights)
 
@@ -38,6 +39,7 @@ def forms(guide: Tensor, passes: int) -> dict[str, Callable[[Tensor], Tensor]]:
 
     return {
         "ours": lambda x: bilateral_filter(x, weights, passes, adjoint),
+        "ours, compiled": lambda x: bilateral_filter(x, weights, passes, adjoint, compiled=True),
         "plain": lambda x: plain_filter(x, weights, passes),
         "kornia": kornia,
     }
@@ -64,7 +66,7 @@ def main() -> None:
             generator = torch.Generator().manual_seed(0)
             guide = torch.rand(1, 3, side, side, generator=generator).to(options.device)
             x = torch.randn(1, 1, side, side, generator=generator).to(options.device).requires_grad_()
-            for name in ("ours", "plain", "kornia"):
+            for name in FORMS:
                 passes = min(options.kornia_passes, options.passes) if name == "kornia" else options.passes
                 run = partial(forms(guide, passes)[name], x)
                 scale = options.passes / passes
@@ -72,8 +74,8 @@ def main() -> None:
                 both = scale * median_seconds(partial(forward_backward, run), options.device, options.repeats, 1)
                 row = {"side": side, "form": name, "passes_timed": passes, "forward_ms": 1000 * forward, "both_ms": 1000 * both}
                 rows.append(row | {"kept_mb": scale * kept_bytes(run) / 2**20})
-            ours = rows[-3]["both_ms"]
-            for row in rows[-3:]:
+            ours = rows[-len(FORMS)]["both_ms"]
+            for row in rows[-len(FORMS) :]:
                 row["slower_than_ours"] = row["both_ms"] / ours
                 yield [side, row["form"], row["forward_ms"], row["both_ms"], row["kept_mb"], row["slower_than_ours"]]
 

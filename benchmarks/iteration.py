@@ -100,11 +100,10 @@ class Loop:
         for _ in range(repeats):
             self.taken = defaultdict(float)
             self.step()
+            self.taken["rest"] = self.taken["terms"] - self.taken["alpha"] - self.taken["encode"] - self.taken["U-Net"]
             rows.append(self.taken)
         self.taken = None
-        middle = {part: 1000 * statistics.median(row[part] for row in rows) for part in ("terms", *PARTS)}
-        middle["rest"] = middle.pop("terms") - middle["alpha"] - middle["encode"] - middle["U-Net"]
-        return middle
+        return {part: 1000 * statistics.median(row[part] for row in rows) for part in PARTS}
 
 
 def scenes(count: int) -> list[Sample]:
