@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors gain nothing from 
 
 import json
 import shutil
+import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,13 @@ from peekaboo.teachers import Diffusion
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 16  # of the images that the tiny teachers were made for
+
+
+#: What torch.compile asks of a machine for CPU code: a C++ compiler, and Python's own headers.
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")) or not Path(sysconfig.get_paths()["include"], "Python.h").exists(),
+    reason="torch.compile needs a C++ compiler and Python's headers",
+)
 
 
 @pytest.fixture(autouse=True)

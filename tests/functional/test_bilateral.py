@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import shutil
 from functools import partial
 
 import pytest
 import torch
+from conftest import needs_compiler
 from reference import plain_filter
 from torch import Tensor
 
@@ -167,7 +167,7 @@ def test_refuses_a_field_of_another_shape() -> None:
             bilateral_filter(torch.zeros(shape), weights)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a compiler")
+@needs_compiler
 def test_compiled_passes_give_the_value_and_the_gradient_of_the_plain_form() -> None:
     guide, x = torch.rand(2, 3, 9, 7), torch.randn(2, 1, 9, 7)
     weights, incoming = bilateral_weights(guide), torch.randn(2, 1, 9, 7)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from common import kept_bytes
+from conftest import needs_compiler
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
@@ -246,7 +247,7 @@ def test_locate_takes_folders_before_hub_names(pipeline: Path, tmp_path: Path) -
     assert locate("owner/other", "teacher", "model_index.json") == "owner/other"
 
 
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a compiler")
+@needs_compiler
 def test_compiled_it_predicts_the_same(pipeline: Path, teacher: Diffusion) -> None:
     compiled, text = Diffusion(str(pipeline), compile=True), teacher.embed(["a bear", ""])
     z, t = torch.randn(2, 4, 8, 8), torch.tensor([10, 700])
