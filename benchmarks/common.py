@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,8 @@ import torch
 from torch import Tensor
 
 import peekaboo
+from peekaboo.data.base import Sample
+from peekaboo.data.benchmark import Scenes
 from peekaboo.segmenter import Segmenter
 
 
@@ -62,13 +63,6 @@ def reset_peak_memory(device: str | torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_memory_mb(device: str | torch.device) -> float:
-    """MB: allocated on the GPU since the last reset; on a CPU the resident peak of the process."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def kept_bytes(run: Callable[[], Any]) -> int:
     """Bytes of distinct storage that autograd keeps from the forward pass of ``run``."""
     storages: dict[int, int] = {}
@@ -89,6 +83,12 @@ def load(config: str, settings: str = "", device: str | None = None) -> Segmente
     """Loads a config with ``argument=value,...`` changed, as ``loss.guidance=7.5,penalty=0.2``."""
     overrides = dict(item.split("=", 1) for item in settings.split(",") if item)
     return peekaboo.load(config, device=device, **{key.replace(".", "__"): value for key, value in overrides.items()})
+
+
+def tuning_scenes(single: int, pair: int) -> list[Sample]:
+    """The first scenes of the tuning seed, never the benchmark's."""
+    data = Scenes({"single": single, "pair": pair}, "tuning")
+    return [data.load(i) for i in range(len(data))]
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -27,18 +27,17 @@ from common import (
     load,
     machine,
     median_seconds,
-    peak_memory_mb,
     print_table,
     reset_peak_memory,
     synchronise,
+    tuning_scenes,
     write_json,
 )
 from reference import Reference
 
 from peekaboo.data.base import Sample
-from peekaboo.data.benchmark import Scenes
 from peekaboo.functional.framing import frame
-from peekaboo.segmenter import Segmenter
+from peekaboo.segmenter import Segmenter, peak_memory_mb
 from peekaboo.teachers.base import locate
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -91,7 +90,7 @@ class Loop:
     def _optimise(self) -> None:
         self.segmenter.guard.before_step()
         self.optimiser.step()
-        self.segmenter.guard.after_step()
+        self.segmenter.after_step()
         self.optimiser.zero_grad()
 
     def split(self, repeats: int) -> dict[str, float]:
@@ -104,11 +103,6 @@ class Loop:
             rows.append(self.taken)
         self.taken = None
         return {part: 1000 * statistics.median(row[part] for row in rows) for part in PARTS}
-
-
-def scenes(count: int) -> list[Sample]:
-    data = Scenes({"pair": count}, "tuning")
-    return [data.load(i) for i in range(count)]
 
 
 def main() -> None:
@@ -125,13 +119,13 @@ def main() -> None:
     options = parser.parse_args()
 
     source = locate(options.teacher, "teacher", "model_index.json")
-    pairs = scenes(max(options.pairs))
+    pairs = tuning_scenes(0, max(options.pairs))
     print(machine(options.device))
     image = frame(pairs[0].image, options.side, "stretch")[None]
     reset_peak_memory(options.device)
     reference = Reference(source, image, pairs[0].prompt, options.device)
     plain = median_seconds(reference.step, options.device, options.repeats)
-    reference_mb, reference_kept_mb = peak_memory_mb(options.device), kept_bytes(reference.forward) / 2**20
+    reference_mb, reference_kept_mb = peak_memory_mb(torch.device(options.device)), kept_bytes(reference.forward) / 2**20
     del reference
     rows: list[dict[str, Any]] = []
 
@@ -146,7 +140,7 @@ def main() -> None:
                 seconds = median_seconds(loop.step, options.device, options.repeats)
                 row = {"setting": setting or "as configured", "pairs": count, "ms": 1000 * seconds}
                 row |= {"ms_a_pair": 1000 * seconds / count, "split_ms": loop.split(options.repeats)}
-                row |= {"kept_mb": kept_bytes(loop.forward) / 2**20, "peak_mb": peak_memory_mb(options.device)}
+                row |= {"kept_mb": kept_bytes(loop.forward) / 2**20, "peak_mb": peak_memory_mb(torch.device(options.device))}
                 row |= {"times_reference": plain * count / seconds}
                 rows.append(row)
                 split = [row["split_ms"][part] for part in PARTS]

@@ -16,21 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import load, machine, print_table, write_json
+from common import load, machine, print_table, tuning_scenes, write_json
 from iteration import PRECISIONS, precision
 
 from peekaboo.data.base import Sample
-from peekaboo.data.benchmark import Scenes
 from peekaboo.functional.masks import iou
 from peekaboo.segmenter import Segmenter
 
 HEAD = ["setting", "iterations", "single", "pair", "other", "named ahead", "pair, Otsu", "s a mask", "98 % after"]
 COLUMNS = ["single", "pair", "pair_other", "pair_named_ahead", "pair_otsu", "seconds_a_mask"]
-
-
-def tuning_scenes(single: int, pair: int) -> list[Sample]:
-    data = Scenes({"single": single, "pair": pair}, "tuning")
-    return [data.load(i) for i in range(len(data))]
 
 
 def measure(segmenter: Segmenter, scenes: list[Sample], batch: int, at: list[int], precision_name: str) -> list[dict[str, Any]]:

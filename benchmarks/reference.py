@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from common import machine, median_seconds, peak_memory_mb, print_table, reset_peak_memory, write_json
+from common import machine, median_seconds, print_table, reset_peak_memory, write_json
 from torch import Tensor
 
 from peekaboo.functional.bilateral import bilateral_weights
+from peekaboo.segmenter import peak_memory_mb
 from peekaboo.teachers.base import locate
 
 PASSES = 40
@@ -117,7 +118,7 @@ def main() -> None:
     reference = Reference(locate(options.teacher, "teacher", "model_index.json"), image, "a rocket", options.device)
     reset_peak_memory(options.device)
     seconds = median_seconds(reference.step, options.device, options.repeats)
-    row = {"seconds": seconds, "peak_mb": peak_memory_mb(options.device)}
+    row = {"seconds": seconds, "peak_mb": peak_memory_mb(torch.device(options.device))}
     print(machine(options.device))
     print_table(["loop", "ms an iteration", "peak MB"], [["reference", 1000 * seconds, row["peak_mb"]]])
     write_json(options.output, machine=machine(options.device), teacher=options.teacher, side=options.side, reference=row)

@@ -16,15 +16,15 @@ from typing import Any
 
 import torch
 import torch.multiprocessing as multiprocessing
-from common import load, machine, print_table, synchronise, write_json
-from iteration import PRECISIONS, Loop, scenes
+from common import load, machine, print_table, synchronise, tuning_scenes, write_json
+from iteration import PRECISIONS, Loop
 
 
 def work(options: argparse.Namespace, processes: int, batch: int, barrier: Any, results: Any) -> None:
     """One process: reports its iterations a second and the iterations of a mask."""
     torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
     segmenter = load(options.config, options.set, options.device)
-    loop = Loop(segmenter, scenes(batch), options.precision)
+    loop = Loop(segmenter, tuning_scenes(0, batch), options.precision)
     for _ in range(2):
         loop.step()
     synchronise(options.device)

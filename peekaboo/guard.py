@@ -31,13 +31,15 @@ class GradientGuard:
         device = self.parameters[0].device
         self.skipped = torch.zeros(pairs, dtype=torch.int64, device=device)
         self.in_a_row = torch.zeros_like(self.skipped)
+        self._held_pairs = [False] * pairs
         self.held = torch.zeros(pairs, dtype=torch.bool, device=device)
         self.norm = torch.zeros((), device=device)
         self._steps = 0
 
     def hold(self, pairs: list[bool]) -> None:
         """Leaves some pairs as they are from here on; that is no skip. A shared parameter moves until all are held."""
-        self.held = torch.tensor(pairs, device=self.held.device)
+        if pairs != self._held_pairs:  # a copy to the device only where something changed
+            self._held_pairs, self.held = pairs, torch.tensor(pairs, device=self.held.device)
 
     def before_step(self) -> None:
         """Finds the pairs whose gradient is not finite and takes their gradient out."""
