@@ -37,7 +37,8 @@ from reference import Reference
 
 from peekaboo.data.base import Sample
 from peekaboo.functional.framing import frame
-from peekaboo.segmenter import Segmenter, peak_memory_mb
+from peekaboo.records import peak_memory_mb
+from peekaboo.segmenter import Segmenter
 from peekaboo.teachers.base import locate
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}

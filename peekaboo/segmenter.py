@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +24,7 @@ from .functional.random import Draws
 from .guard import GradientGuard
 from .losses.base import Loss
 from .objective import Objective
+from .records import describe, peak_memory_mb
 from .results import Result, Threshold, make_result
 from .stopping import Settling
 
@@ -296,26 +296,3 @@ def _plain(pair: Sample) -> Sample:
     if not pair.image.is_inference():
         return pair
     return replace(pair, image=pair.image.clone())
-
-
-def describe(module: torch.nn.Module) -> str:
-    """Names a composed module by its classes: ``Bilateral(Raster, Depth)``."""
-    parts = [describe(child) for child in module.children() if isinstance(child, torch.nn.Module) and _is_ours(child)]
-    return type(module).__name__ + (f"({', '.join(parts)})" if parts else "")
-
-
-def _is_ours(module: torch.nn.Module) -> bool:
-    from .guides.base import Guide
-    from .teachers.base import Frozen
-
-    return isinstance(module, Alpha | Guide | Loss | Frozen)
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MiB: of the run's tensors on a GPU, of the process elsewhere."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

@@ -24,7 +24,8 @@ from peekaboo.data.base import Failure, Sample
 from peekaboo.functional.random import Draws
 from peekaboo.guides import RGB
 from peekaboo.losses import Loss
-from peekaboo.segmenter import Segmenter, describe
+from peekaboo.records import describe
+from peekaboo.segmenter import Segmenter
 
 Make = Callable[..., Any]
 

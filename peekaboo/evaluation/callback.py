@@ -16,8 +16,9 @@ from ..callbacks import versions
 from ..data.base import Failure, Sample, SampleData
 from ..export import to_picture
 from ..metrics import MaskMetrics, Scores
+from ..records import describe
 from ..results import Result
-from ..segmenter import Segmenter, describe
+from ..segmenter import Segmenter
 from .coco import write_coco
 from .folder import RunFolder, decisive, digest, plain_attributes, to_16_bit, weights_digest, write_text
 from .progress import SampleBar

@@ -32,9 +32,13 @@ class _Towers(nn.Module):
         self.convolutions = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(channels[-1], clip.config.projection_dim)
 
-    def forward(self, image: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor]:
-        vision = self.clip.vision_model(image).pooler_output
-        return self.clip.visual_projection(vision), self.head(self.convolutions(noisy))
+    def vit(self, image: Tensor) -> Tensor:
+        """Returns the normalised embeddings of the CLIP's own image tower."""
+        return F.normalize(self.clip.visual_projection(self.clip.vision_model(image).pooler_output), dim=-1)
+
+    def conv(self, noisy: Tensor) -> Tensor:
+        """Returns the normalised embeddings of the thumbnails' encoder."""
+        return F.normalize(self.head(self.convolutions(noisy)), dim=-1)
 
 
 class CLIPTraining(Pretraining):
@@ -43,10 +47,12 @@ class CLIPTraining(Pretraining):
     Two losses: cross-entropy over the 122 names, with all the objects that a caption names as positives, and InfoNCE over
     the captions of the batch. A convolutional encoder of noisy thumbnails learns with the same losses: it is quick, so it
     gives the text tower its geometry (and one that holds under noise, which is what a diffusion teacher needs) while the
-    vision transformer is still learning to see. It is thrown away at the end.
+    vision transformer is still learning to see. It serves until the text tower is frozen and is thrown away then.
 
     Args:
         output: folder that gets ``clip`` (CLIPModel, tokenizer, image processor) and ``text_encoder`` (CLIPTextModel).
+        start: folder of a CLIP to go on from (`peekaboo/assets/clip`, say): its text tower stays as it is, the image tower
+            trains on. The sizes are then the CLIP's own. None to begin anew.
         text_width, text_layers, vision_width, vision_layers, patch: sizes of the two transformers.
         freeze_text_after: share of the training after which the text tower stays as it is, and is exported.
         learning_rate, minutes, export_every: see :class:`Pretraining`.
@@ -57,6 +63,7 @@ class CLIPTraining(Pretraining):
     def __init__(
         self,
         output: str,
+        start: str | None = None,
         text_width: int = 128,
         text_layers: int = 3,
         vision_width: int = 192,
@@ -90,8 +97,10 @@ class CLIPTraining(Pretraining):
             "projection_dim": text_width,
         }
         clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=text_width))
+        if start is not None:
+            clip = CLIPModel.from_pretrained(start, dtype=torch.float32)
         super().__init__(_Towers(clip), output, learning_rate=learning_rate, minutes=minutes, export_every=export_every)
-        self.freeze_text_after = freeze_text_after
+        self.freeze_text_after = freeze_text_after if start is None else 0.0
         self.text_frozen = False
         phrases = [noun_phrase(name) for name in vocabulary()]
         self.register_buffer("name_tokens", self._tokens(phrases), persistent=False)
@@ -110,14 +119,16 @@ class CLIPTraining(Pretraining):
         image = (batch["image"] - MEAN) / DEVIATION
         sigma = torch.rand(len(image), 1, 1, 1, device=self.device)
         grain = 0.7 * sigma * (torch.rand_like(sigma) < 0.4)
-        noisy = F.avg_pool2d(image, 2) + 1.5 * sigma * torch.randn_like(image[..., ::2, ::2])
-        views = [F.normalize(view, dim=-1) for view in self.network(image + grain * torch.randn_like(image), noisy)]
+        views = {"vit": self.network.vit(image + grain * torch.randn_like(image))}
+        if not self.text_frozen:
+            noisy = F.avg_pool2d(image, 2) + 1.5 * sigma * torch.randn_like(image[..., ::2, ::2])
+            views["conv"] = self.network.conv(noisy)
         names, captions = self._text(self.name_tokens), self._text(self._tokens(batch["caption"]).to(self.device))
         scale = self.network.clip.logit_scale.exp().clamp(max=100)
         same = torch.tensor([[a == b for b in batch["caption"]] for a in batch["caption"]], device=self.device).float()
         same = same / same.sum(1, keepdim=True)
         loss = image.new_zeros(())
-        for tag, view in zip(("vit", "conv"), views, strict=True):
+        for tag, view in views.items():
             logits = scale * view @ names.T
             pairs = scale * view @ captions.T
             loss = loss + F.cross_entropy(logits, batch["names"])

@@ -23,6 +23,7 @@ class DepthTraining(Pretraining):
 
     Args:
         output: folder of the model and its image processor.
+        start: folder of a depth model to go on from (`peekaboo/assets/depth`, say), with its sizes; None to begin anew.
         width, layers, patch: of the vision transformer.
         neck: channels of the decoder.
         learning_rate, minutes, export_every: see :class:`Pretraining`.
@@ -31,6 +32,7 @@ class DepthTraining(Pretraining):
     def __init__(
         self,
         output: str,
+        start: str | None = None,
         width: int = 192,
         layers: int = 4,
         patch: int = 8,
@@ -60,6 +62,8 @@ class DepthTraining(Pretraining):
             if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         torch.nn.init.constant_(network.head.head[-2].bias, 5.0)
+        if start is not None:
+            network = DPTForDepthEstimation.from_pretrained(start, dtype=torch.float32)
         super().__init__(network, output, learning_rate=learning_rate, minutes=minutes)
         self.export_every = export_every
 

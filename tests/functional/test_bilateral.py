@@ -14,15 +14,15 @@ from torch import Tensor
 from peekaboo.functional.bilateral import adjoint_weights, bilateral_filter, bilateral_weights
 
 
-def definition(x: Tensor, guide: Tensor, kernel: int, sigma_space: float, tolerance: float) -> Tensor:
+def definition(x: Tensor, guide: Tensor, kernel: int, sigma_space: float, tolerance: float, dilation: int = 1) -> Tensor:
     """One pass by the definition, pixel by pixel in float64: (H, W) from (H, W) and (G, H, W)."""
     height, width = x.shape
-    out, radius = torch.zeros_like(x), kernel // 2
+    out, radius = torch.zeros_like(x), dilation * (kernel // 2)
     for i in range(height):
         for j in range(width):
             total = weight_sum = 0.0
-            for k in range(max(i - radius, 0), min(i + radius + 1, height)):
-                for m in range(max(j - radius, 0), min(j + radius + 1, width)):
+            for k in (k for k in range(i - radius, i + radius + 1, dilation) if 0 <= k < height):
+                for m in (m for m in range(j - radius, j + radius + 1, dilation) if 0 <= m < width):
                     space = math.exp(-((i - k) ** 2 + (j - m) ** 2) / (2 * sigma_space**2))
                     colour = math.exp(-float((guide[:, i, j] - guide[:, k, m]).square().sum()) / (2 * tolerance**2))
                     total += space * colour * float(x[k, m])
@@ -34,16 +34,16 @@ def definition(x: Tensor, guide: Tensor, kernel: int, sigma_space: float, tolera
 SIZES = [(1, 1), (1, 7), (6, 1), (2, 2), (5, 8)]
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (5, 1), (3, 2), (5, 3)])
 @pytest.mark.parametrize("size", SIZES)
-def test_equals_the_definition_at_any_size(size: tuple[int, int], kernel: int) -> None:
+def test_equals_the_definition_at_any_size(size: tuple[int, int], kernel: int, dilation: int) -> None:
     guide, x = torch.rand(2, 3, *size, dtype=torch.float64), torch.randn(2, 1, *size, dtype=torch.float64)
-    weights = bilateral_weights(guide, kernel, sigma_space=1.5, tolerance=0.3)
-    once = torch.stack([definition(a[0], g, kernel, 1.5, 0.3) for a, g in zip(x, guide, strict=True)])
-    twice = torch.stack([definition(a, g, kernel, 1.5, 0.3) for a, g in zip(once, guide, strict=True)])
+    weights = bilateral_weights(guide, kernel, sigma_space=1.5, tolerance=0.3, dilation=dilation)
+    once = torch.stack([definition(a[0], g, kernel, 1.5, 0.3, dilation) for a, g in zip(x, guide, strict=True)])
+    twice = torch.stack([definition(a, g, kernel, 1.5, 0.3, dilation) for a, g in zip(once, guide, strict=True)])
     # float64 in another order of summation
-    torch.testing.assert_close(bilateral_filter(x, weights, 1)[:, 0], once, rtol=0, atol=1e-13)
-    torch.testing.assert_close(bilateral_filter(x, weights, 2)[:, 0], twice, rtol=0, atol=1e-13)
+    torch.testing.assert_close(bilateral_filter(x, weights, 1, dilation=dilation)[:, 0], once, rtol=0, atol=1e-13)
+    torch.testing.assert_close(bilateral_filter(x, weights, 2, dilation=dilation)[:, 0], twice, rtol=0, atol=1e-13)
 
 
 def test_float32_equals_the_float64_definition_after_the_published_40_passes() -> None:
@@ -81,14 +81,17 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda x: bilateral_filter(x, weights, 5), (x,))
 
 
+@pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("size", SIZES)
-def test_adjoint(size: tuple[int, int]) -> None:
-    """<Wx, y> = <x, W'y>."""
-    weights = bilateral_weights(torch.rand(1, 3, *size, dtype=torch.float64), kernel=5)
+def test_adjoint(size: tuple[int, int], dilation: int) -> None:
+    """<Wx, y> = <x, W'y>, and the gradient is that adjoint."""
+    weights = bilateral_weights(torch.rand(1, 3, *size, dtype=torch.float64), kernel=5, dilation=dilation)
     x, y = torch.randn(2, 1, 1, *size, dtype=torch.float64)
-    forward = (bilateral_filter(x, weights, 3) * y).sum()
-    backward = (x * bilateral_filter(y, adjoint_weights(weights), 3)).sum()
-    torch.testing.assert_close(forward, backward, rtol=0, atol=1e-12)
+    x.requires_grad_()
+    forward = (bilateral_filter(x, weights, 3, dilation=dilation) * y).sum()
+    back = bilateral_filter(y, adjoint_weights(weights, dilation), 3, dilation=dilation)
+    torch.testing.assert_close(forward, (x * back).sum(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(forward, x)[0], back, rtol=0, atol=1e-12)
 
 
 def plain_pass(x: Tensor, weights: Tensor) -> Tensor:
@@ -154,6 +157,11 @@ def test_refuses_an_even_window(kernel: int) -> None:
         bilateral_weights(torch.rand(1, 3, 4, 4), kernel)
 
 
+def test_refuses_a_dilation_under_one() -> None:
+    with pytest.raises(ValueError, match="dilation: expected at least 1, got 0"):
+        bilateral_weights(torch.rand(1, 3, 4, 4), dilation=0)
+
+
 @pytest.mark.parametrize("sigmas", [(0.0, 0.1), (1.0, -0.1)])
 def test_refuses_deviations_that_are_not_positive(sigmas: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="sigma_space, tolerance: expected positive numbers"):
@@ -165,6 +173,13 @@ def test_refuses_a_field_of_another_shape() -> None:
     for shape in ((1, 1, 4, 5), (2, 1, 4, 4), (1, 3, 4, 4)):
         with pytest.raises(ValueError, match=r"x: expected \(N, 1, H, W\) for weights"):
             bilateral_filter(torch.zeros(shape), weights)
+
+
+@needs_compiler
+def test_compiled_passes_with_gaps_equal_the_others() -> None:
+    weights, x = bilateral_weights(torch.rand(1, 3, 9, 7), dilation=2), torch.randn(1, 1, 9, 7)
+    expected, found = (bilateral_filter(x, weights, 40, compiled=c, dilation=2) for c in (False, True))
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
 @needs_compiler

@@ -1,0 +1,32 @@
+"""What the records of a run say of it: its parts by name, its memory."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from .alphas.base import Alpha
+from .guides.base import Guide
+from .losses.base import Loss
+from .teachers.base import Frozen
+
+
+def describe(module: torch.nn.Module) -> str:
+    """Names a composed module by its classes: ``Bilateral(Raster, Depth)``."""
+    parts = [describe(child) for child in module.children() if isinstance(child, torch.nn.Module) and _is_ours(child)]
+    return type(module).__name__ + (f"({', '.join(parts)})" if parts else "")
+
+
+def _is_ours(module: torch.nn.Module) -> bool:
+    return isinstance(module, Alpha | Guide | Loss | Frozen)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory in MiB: of the run's tensors on a GPU, of the process elsewhere."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
