@@ -64,13 +64,21 @@ class Fourier(Alpha):
         return torch.cat([phase.sin(), phase.cos()], -1)
 
     def logits(self) -> Tensor:
-        h, weight, bias = self.encoding, self.weights[0], self.biases[0]
+        # A processor's caches hold the maps of one network, not of a batch of them; a GPU wants the batch.
+        networks = len(self.encoding)
+        together = networks if self.encoding.device.type == "cuda" else 1
+        parts = [self._outputs(slice(first, first + together)) for first in range(0, networks, together)]
+        return torch.cat(parts).transpose(1, 2).unflatten(2, self.size)
+
+    def _outputs(self, own: slice) -> Tensor:
+        """Runs some of the networks: (n, H * W, channels)."""
+        h, weight, bias = self.encoding[own], self.weights[0][own], self.biases[0][own]
         for i in range(self.depth):
             h = F.relu(torch.baddbmm(bias, h, weight))
             variance, mean = torch.var_mean(h, 1, keepdim=True, correction=0)
             # The normalisation is linear in h: folded into the next product it costs nothing a pixel.
-            gain = self.gains[i] * torch.rsqrt(variance + 1e-5)
-            weight = gain.transpose(1, 2) * self.weights[i + 1]
-            bias = self.biases[i + 1] + (self.shifts[i] - mean * gain) @ self.weights[i + 1]
-        h = torch.baddbmm(bias, h, weight)
-        return h.transpose(1, 2).unflatten(2, self.size)
+            gain = self.gains[i][own] * torch.rsqrt(variance + 1e-5)
+            following = self.weights[i + 1][own]
+            weight = gain.transpose(1, 2) * following
+            bias = self.biases[i + 1][own] + (self.shifts[i][own] - mean * gain) @ following
+        return torch.baddbmm(bias, h, weight)
