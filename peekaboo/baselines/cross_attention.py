@@ -19,7 +19,7 @@ from ..results import Threshold
 from ..teachers.diffusion import Diffusion
 from .base import Baseline, rescale, size_of
 
-Words = Literal["content", "last", "all"]
+Words = Literal["content", "last", "all", "end"]
 #: Words that name nothing.
 ARTICLES, RELATIONS = (
     ("a", "an", "the", "and", "or", "is", "are"),
@@ -77,7 +77,8 @@ class CrossAttention(Baseline):
     Args:
         teacher: the frozen diffusion model.
         timesteps: of 1000, at which the image is noised.
-        words: whose attention counts: ``content`` leaves function words out, ``last`` takes the last content word, ``all``.
+        words: whose attention counts: ``content`` leaves function words out, ``last`` takes the last content word, ``all``;
+            ``end``: the end token and the padding behind it, which in a causal text tower have read the whole prompt.
         finest: side of the finest attention maps that are used, as a fraction of the latent's; 1 for all.
         framing: see :class:`Segmenter`.
         threshold, seed: see :class:`Baseline`.
@@ -137,10 +138,10 @@ class CrossAttention(Baseline):
         return total
 
     def word_tokens(self, prompt: str) -> list[int]:
-        """Returns the places of the tokens of the words that count; of all words where none does."""
+        """Returns the places of the tokens that count; of all words where none does."""
         words = re.findall(r"[^\W_]+", prompt.lower())
         content = [i for i, word in enumerate(words) if word not in FUNCTION_WORDS]
-        chosen = {"all": list(range(len(words))), "content": content, "last": content[-1:]}[self.words]
+        chosen = {"all": list(range(len(words))), "content": content, "last": content[-1:], "end": []}[self.words]
         wanted = set(chosen or range(len(words)))
         places, place = [], 1  # after the start token
         limit = int(self.teacher.text_encoder.config.max_position_embeddings) - 1
@@ -148,4 +149,6 @@ class CrossAttention(Baseline):
             length = len(self.teacher.tokenizer(word, add_special_tokens=False).input_ids)
             places += [p for p in range(place, place + length) if i in wanted and p < limit]
             place += length
+        if self.words == "end":
+            return list(range(min(place, limit), limit + 1))
         return places or [1]

@@ -121,6 +121,9 @@ def test_cross_attention_is_of_the_words_that_count(samples: list[Sample], pipel
     assert words("last", "a red apple on the left").split() == ["apple"]
     assert words("all", "a red apple").split() == ["a", "red", "apple"]
     assert words("content", "the").split() == ["the"]
+    at_the_end = CrossAttention(teacher, words="end")
+    assert at_the_end.word_tokens("a red apple") == list(range(len(teacher.tokenizer("a red apple").input_ids) - 1, 77))
+    assert at_the_end.word_tokens("apple " * 90) == [76]  # cut off, but the end token stays
 
 
 @pytest.mark.parametrize("method", ["values", "patches", "gradient"])
