@@ -8,8 +8,8 @@ from torch import Tensor
 from ..data.base import Sample
 from ..functional.framing import Framing, frame, unframe
 from ..results import Threshold
+from ..teachers.image_text import ImageTextModel
 from .base import Baseline, size_of
-from .hub import HubModel
 
 
 class CLIPSeg(Baseline):
@@ -35,7 +35,7 @@ class CLIPSeg(Baseline):
         super().__init__(threshold, seed)
         from transformers import CLIPSegForImageSegmentation
 
-        self.network = HubModel(CLIPSegForImageSegmentation, path, "clipseg", revision, resolution)
+        self.network = ImageTextModel(CLIPSegForImageSegmentation, path, "clipseg", revision, resolution)
         self.framing = framing
 
     @property

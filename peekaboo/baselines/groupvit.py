@@ -8,8 +8,8 @@ from torch import Tensor
 from ..data.base import Sample
 from ..functional.framing import Framing, frame, unframe
 from ..results import Threshold
+from ..teachers.image_text import ImageTextModel
 from .base import Baseline, rescale, size_of
-from .hub import HubModel
 
 
 class GroupViT(Baseline):
@@ -36,7 +36,7 @@ class GroupViT(Baseline):
         super().__init__(threshold, seed)
         from transformers import GroupViTModel
 
-        self.network = HubModel(GroupViTModel, path, "groupvit", revision)
+        self.network = ImageTextModel(GroupViTModel, path, "groupvit", revision)
         self.against, self.framing = against or [], framing
 
     @property

@@ -1,4 +1,4 @@
-"""Segmentation models of transformers that read an image and a text."""
+"""Models of transformers that read an image and a text: CLIP and its kin."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..teachers.base import Frozen, explain_load_error, locate
+from .base import EMBEDDED, Frozen, explain_load_error, locate, quiet_loading
 
 
-class HubModel(Frozen):
-    """A frozen model with its tokenizer and its image normalisation, from a hub name or a local folder.
+class ImageTextModel(Frozen):
+    """A frozen model with its tokenizer and its image normalisation, from a hub name, a local folder, or the embedded one.
 
     Args:
         model_class: of transformers.
-        path: hub name or folder.
+        path: hub name or folder; ``embedded`` where the kind has an embedded model.
         kind: how error messages call it.
         revision: branch, tag or commit on the hub.
         resolution: side in pixels; None for the model's own.
@@ -32,9 +32,10 @@ class HubModel(Frozen):
         from transformers import AutoImageProcessor, CLIPTokenizer
 
         self.name = path
-        if path == "embedded":
+        if path == "embedded" and kind not in EMBEDDED:
             raise ValueError(f"path: expected a hub name or a folder, got 'embedded', but no {kind} is embedded")
         source = locate(path, kind, "config.json")
+        quiet_loading()
         options: dict[str, Any] = {} if revision is None else {"revision": revision}
         try:
             self.model = model_class.from_pretrained(source, dtype=torch.float32, use_safetensors=True, **options)
@@ -54,8 +55,8 @@ class HubModel(Frozen):
         return {key: found[key].to(self.mean.device) for key in ("input_ids", "attention_mask")}
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """Resizes (N, 3, H, W) in [0, 1] to the model's square and normalises its colours."""
+        """Resizes (N, 3, H, W) in [0, 1] to the model's square and normalises its colours, differentiably."""
         side = (self.resolution, self.resolution)
         if tuple(image.shape[-2:]) != side:
-            image = F.interpolate(image, side, mode="bilinear", antialias=True).clamp(0, 1)
+            image = F.interpolate(image, side, mode="bilinear", antialias=True)
         return (image - self.mean) / self.std
