@@ -117,6 +117,18 @@ def test_named_object_and_not_the_other() -> None:
     assert iou(result.mask[None], bear) < 0.05
 
 
+def test_pairs_prompted_with_one_of_them() -> None:
+    """Eight tuning scenes, whose mean is .7 to .8: a teacher, a filter or settings that got worse fall below .6."""
+    data = Scenes({"pair": 8}, "tuning")
+    samples = [data.load(i) for i in range(8)]
+    segmenter = peekaboo.load("rgb_bilateral", iterations=40)
+    results = segmenter.masks_of(samples)
+    right = [result.iou or 0.0 for result in results]
+    other = [float(iou(r.mask[None], s.others[None])) for r, s in zip(results, samples, strict=True)]
+    assert sum(right) / 8 > 0.6
+    assert sum(other) / 8 < 0.2
+
+
 @pytest.mark.parametrize("config", ["raster", "fourier", "fourier_bilateral", "rgb_bilateral", "depth_bilateral", "clip"])
 def test_variant_runs(config: str) -> None:
     result = peekaboo.segment(str(SCENE), "a red apple", config, iterations=3)

@@ -83,8 +83,8 @@ def sprite(name: str) -> Image.Image:
 
 
 @lru_cache(maxsize=1)
-def similar_names() -> dict[str, list[str]]:
-    """Returns, for each name, the ``SIMILAR`` names of most similar mean colour (L2 in RGB), nearest first."""
+def _similar_names() -> dict[str, list[str]]:
+    """For each name, the names of most similar mean colour (L2 in RGB), nearest first."""
     names = list(vocabulary())
     colours = []
     for name in names:
@@ -177,7 +177,7 @@ def _choose_names(kind: Kind, rng: np.random.Generator) -> list[str]:
         return [first, first]
     chosen = [first]
     while len(chosen) < (2 if kind == "pair" else 3):
-        pool = similar_names()[first] if rng.random() < 1 / 3 else names
+        pool = _similar_names()[first] if rng.random() < 1 / 3 else names
         other = pool[rng.integers(len(pool))]
         if other not in chosen:
             chosen.append(other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data.backgrounds import TRAINING_BACKGROUNDS
-from ..data.scenes import Kind, Scene, compose, noun_phrase, similar_names, vocabulary
+from ..data.scenes import Kind, Scene, compose, noun_phrase, vocabulary
 
 #: Seeds below this are never used in training: they belong to the benchmark and the tests.
 FIRST_TRAINING_SEED = 1000
@@ -63,30 +62,6 @@ def _described(scene: Scene, rng: np.random.Generator) -> str:
     if extent < 0.36 or extent > 0.55:
         true.append(f"the {'small' if extent < 0.36 else 'big'} {name}")
     return true[rng.integers(len(true))] if true else noun_phrase(name)
-
-
-def wrong_caption(caption: str, said: tuple[str, ...], names: tuple[str, ...], rng: np.random.Generator) -> str:
-    """Returns the caption made wrong: one of its names exchanged for an object that is not there, or left out.
-
-    The other object is half the time one of similar colour. Half the captions with several names lose one instead: that a
-    caption names all there is to see is what makes a mask pay for what its prompt does not name.
-
-    Args:
-        caption: of the scene.
-        said: the names that it says.
-        names: all that the scene shows.
-        rng: chooses.
-    """
-    name = said[rng.integers(len(said))]
-    phrase = next((p for p in (noun_phrase(name), name) if re.search(rf"\b{re.escape(p)}\b", caption)), None)
-    if phrase is None:
-        raise ValueError(f"caption: expected it to say {name!r}, got {caption!r}")
-    here = re.escape(phrase)
-    if len(said) > 1 and rng.random() < 0.5:
-        return re.sub(rf" and {here}\b|\b{here} and ", "", caption, count=1)
-    pool = [n for n in (similar_names()[name] if rng.random() < 0.5 else vocabulary()) if n not in names]
-    other = pool[rng.integers(len(pool))]
-    return re.sub(rf"\b{here}\b", noun_phrase(other) if phrase == noun_phrase(name) else other, caption, count=1)
 
 
 class SceneStream(IterableDataset[dict[str, object]]):

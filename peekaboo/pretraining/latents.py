@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,50 +14,34 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from tqdm import tqdm
 
-from .data import SceneStream, to_tensor, training_caption, training_scene, wrong_caption
-
-Words = dict[str, Any]  # of a scene: ``caption``, the names it has ``said``, and all ``names`` that it shows
+from .data import SceneStream, to_tensor, training_caption, training_scene
 
 
-class _Scenes(Dataset[tuple[Tensor, Words]]):
+class _Scenes(Dataset[tuple[Tensor, str]]):
     def __init__(self, seed: int, count: int) -> None:
         self.seed, self.count = SceneStream(seed).seed, count
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Words]:
+    def __getitem__(self, index: int) -> tuple[Tensor, str]:
         scene = training_scene(self.seed, index)
-        caption = training_caption(scene, np.random.default_rng([self.seed, index, 1]))
-        said = tuple(scene.names[i] for i in scene.named)
-        return to_tensor(scene), {"caption": caption, "said": said, "names": scene.names}
-
-
-def _collate(batch: list[tuple[Tensor, Words]]) -> tuple[Tensor, list[Words]]:
-    images, words = zip(*batch, strict=True)
-    return torch.stack(images), list(words)
+        return to_tensor(scene), training_caption(scene, np.random.default_rng([self.seed, index, 1]))
 
 
 class _Bank(Dataset[dict[str, object]]):
-    def __init__(self, tensors: dict[str, Tensor], words: list[Words], seed: int) -> None:
-        self.mean, self.deviation, self.words = tensors["mean"], tensors["deviation"], words
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, tensors: dict[str, Tensor], captions: list[str]) -> None:
+        self.mean, self.deviation, self.captions = tensors["mean"], tensors["deviation"], captions
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.captions)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        words = self.words[index]
-        return {
-            "mean": self.mean[index].float(),
-            "deviation": self.deviation[index].float(),
-            "caption": words["caption"],
-            "wrong_caption": wrong_caption(words["caption"], words["said"], words["names"], self.rng),
-        }
+        return {"mean": self.mean[index].float(), "deviation": self.deviation[index].float(), "caption": self.captions[index]}
 
 
 class LatentSceneData(LightningDataModule):
-    """Batches of ``mean``, ``deviation`` (N, C, h, w) of the posterior of training scenes, ``caption`` and ``wrong_caption``.
+    """Batches of ``mean``, ``deviation`` (N, C, h, w) of the posterior of training scenes and their ``caption``.
 
     Args:
         vae: folder of the `AutoencoderKL`.
@@ -83,27 +66,27 @@ class LatentSceneData(LightningDataModule):
         if record.exists() and json.loads(record.read_text())["identity"] == identity:
             return
         self.cache.mkdir(parents=True, exist_ok=True)
-        tensors, words = self._encode()
+        tensors, captions = self._encode()
         save_file(tensors, self.cache / "bank.safetensors")
-        record.write_text(json.dumps({"identity": identity, "words": words}))
+        record.write_text(json.dumps({"identity": identity, "captions": captions}))
 
     @torch.no_grad()
-    def _encode(self) -> tuple[dict[str, Tensor], list[Words]]:
+    def _encode(self) -> tuple[dict[str, Tensor], list[str]]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         vae = AutoencoderKL.from_pretrained(self.vae, dtype=torch.float32, low_cpu_mem_usage=False).to(device).eval()
-        means, deviations, words = [], [], []
-        loader = DataLoader(_Scenes(self.seed, self.count), 64, num_workers=self.num_workers, collate_fn=_collate)
-        for image, said in tqdm(loader, "encoding scenes", unit="batch"):
+        means, deviations, captions = [], [], []
+        loader = DataLoader(_Scenes(self.seed, self.count), 64, num_workers=self.num_workers)
+        for image, caption in tqdm(loader, "encoding scenes", unit="batch"):
             with torch.autocast(device, torch.bfloat16):
                 posterior = vae.encode(image.to(device) * 2 - 1).latent_dist
             means.append(posterior.mean.half().cpu())
             deviations.append(posterior.std.half().cpu())
-            words.extend(said)
-        return {"mean": torch.cat(means), "deviation": torch.cat(deviations)}, words
+            captions.extend(caption)
+        return {"mean": torch.cat(means), "deviation": torch.cat(deviations)}, captions
 
     def setup(self, stage: str) -> None:
-        words = json.loads((self.cache / "bank.json").read_text())["words"]
-        self.bank = _Bank(load_file(self.cache / "bank.safetensors"), words, self.seed)
+        captions = json.loads((self.cache / "bank.json").read_text())["captions"]
+        self.bank = _Bank(load_file(self.cache / "bank.safetensors"), captions)
 
     def train_dataloader(self) -> DataLoader[dict[str, object]]:
         sampler = RandomSampler(self.bank, num_samples=10**8, replacement=True)

@@ -59,10 +59,6 @@ class UNetTraining(Pretraining):
         start: folder of a pipeline whose U-Net to go on from (`peekaboo/assets/teacher`, say); None to begin anew.
         channels: widths of the three levels.
         caption_dropout: share of empty captions, for classifier-free guidance.
-        focus: first and last of the timesteps that 60 % of the draws are from; the others are from all 1000.
-        contrast: weight of a term that pushes wrong captions away: for half of each batch,
-            max(0, margin - log(error with a wrong caption / error with the right one)); 0 for none.
-        margin: of that term.
         max_weight: the squared error is weighted by min(1 / alpha_bar, max_weight): the noisy timesteps decide what is there.
         gap_every: steps between two measurements of the caption gap.
         compile: run the network through `torch.compile`: minutes to start, then 1.5 times as fast on two CPU cores.
@@ -79,9 +75,6 @@ class UNetTraining(Pretraining):
         channels: list[int] = [64, 128, 192],  # noqa: B006
         caption_dropout: float = 0.1,
         max_weight: float = 20.0,
-        focus: tuple[int, int] = (300, 949),
-        contrast: float = 0.0,
-        margin: float = 0.4,
         gap_every: int = 500,
         compile: bool = False,
         learning_rate: float = 1e-3,
@@ -99,7 +92,6 @@ class UNetTraining(Pretraining):
         super().__init__(network, output, learning_rate=learning_rate, minutes=minutes, export_every=export_every)
         self._forward = [torch.compile(network) if compile else network]  # in a list: it is not a second module
         self.parts, self.caption_dropout, self.max_weight, self.gap_every = folder, caption_dropout, max_weight, gap_every
-        self.focus, self.contrast, self.margin = focus, contrast, margin
         self.frozen = {"tokenizer": tokenizer, "text_encoder": text_encoder.requires_grad_(False)}  # not in the state
         self.register_buffer("alpha_bar", stable_diffusion_schedule().alphas_cumprod, persistent=False)
         self._embedded: dict[str, Tensor] = {}
@@ -121,23 +113,15 @@ class UNetTraining(Pretraining):
         n = len(z)
         t = torch.where(
             torch.rand(n, device=z.device) < 0.6,
-            torch.randint(self.focus[0], self.focus[1] + 1, (n,), device=z.device),
+            torch.randint(300, 950, (n,), device=z.device),
             torch.randint(0, 1000, (n,), device=z.device),
         )
-        keep = torch.rand(n, device=z.device) >= self.caption_dropout
-        captions = [c if kept else "" for c, kept in zip(batch["caption"], keep.tolist(), strict=True)]
-        eps = torch.randn_like(z)
-        k = n // 2 if self.contrast else 0  # the first half once more, with a wrong caption, in the same pass
-        z, t_all, eps = (torch.cat([x, x[:k]]) for x in (z, t, eps))
-        error, wrong = self._error(self._forward[0], z, t_all, eps, captions + batch["wrong_caption"][:k]).split([n, k])
+        captions = [c if keep else "" for c, keep in zip(batch["caption"], torch.rand(n) >= self.caption_dropout, strict=True)]
         weight = (1 / self.alpha_bar[t]).clamp(max=self.max_weight)
+        error = self._error(self._forward[0], z, t, torch.randn_like(z), captions)
         loss = (weight * error).sum() / weight.sum()
         self.log("loss", loss, prog_bar=True)
-        if not k:
-            return loss
-        short = (self.margin - (wrong / error[:k]).log()).clamp(min=0)[keep[:k]]
-        self.log("contrast", short.mean())
-        return loss + self.contrast * short.sum() / k
+        return loss
 
     def _error(self, network: Any, z: Tensor, t: Tensor, eps: Tensor, captions: list[str]) -> Tensor:
         alpha_bar = self.alpha_bar[t][:, None, None, None]
