@@ -17,6 +17,8 @@ class CLIP(ImageTextModel):
         revision: branch, tag or commit on the hub.
     """
 
+    interpolation = "bicubic"  # as CLIP's own preprocessing
+
     def __init__(self, path: str = "embedded", revision: str | None = None) -> None:
         from transformers import CLIPModel
 

@@ -22,6 +22,7 @@ class ImageTextModel(Frozen):
         resolution: side in pixels; None for the model's own.
     """
 
+    interpolation = "bilinear"  # of the images
     mean: Tensor
     std: Tensor
 
@@ -58,5 +59,5 @@ class ImageTextModel(Frozen):
         """Resizes (N, 3, H, W) in [0, 1] to the model's square and normalises its colours, differentiably."""
         side = (self.resolution, self.resolution)
         if tuple(image.shape[-2:]) != side:
-            image = F.interpolate(image, side, mode="bilinear", antialias=True)
+            image = F.interpolate(image, side, mode=self.interpolation, antialias=True)
         return (image - self.mean) / self.std
