@@ -21,7 +21,7 @@ from kornia.filters import joint_bilateral_blur
 from reference import plain_filter
 from torch import Tensor
 
-from peekaboo.functional.bilateral import adjoint_weights, bilateral_filter, bilateral_weights
+from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights
 
 SIGMA_SPACE, TOLERANCE = 5.0, 0.08
 FORMS = ("ours", "ours, compiled", "plain", "kornia")
@@ -30,7 +30,6 @@ FORMS = ("ours", "ours, compiled", "plain", "kornia")
 def forms(guide: Tensor, passes: int) -> dict[str, Callable[[Tensor], Tensor]]:
     """The forms of one filter, ready for the guide."""
     weights = bilateral_weights(guide, 3, SIGMA_SPACE, TOLERANCE)
-    adjoint = adjoint_weights(weights)
 
     def kornia(x: Tensor) -> Tensor:
         for _ in range(passes):
@@ -38,8 +37,8 @@ def forms(guide: Tensor, passes: int) -> dict[str, Callable[[Tensor], Tensor]]:
         return x
 
     return {
-        "ours": lambda x: bilateral_filter(x, weights, passes, adjoint),
-        "ours, compiled": lambda x: bilateral_filter(x, weights, passes, adjoint, compiled=True),
+        "ours": lambda x: bilateral_filter(x, weights, passes),
+        "ours, compiled": lambda x: bilateral_filter(x, weights, passes, compiled=True),
         "plain": lambda x: plain_filter(x, weights, passes),
         "kornia": kornia,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..functional.bilateral import adjoint_weights, bilateral_filter, bilateral_weights
+from ..functional.bilateral import bilateral_filter, bilateral_weights
 from ..guides.base import Guide
 from .base import Alpha
 
@@ -27,7 +27,6 @@ class Bilateral(Alpha):
     """
 
     weights: Tensor
-    adjoint: Tensor
 
     def __init__(
         self,
@@ -51,8 +50,6 @@ class Bilateral(Alpha):
         self.field.reset(image, seeds)
         weights = bilateral_weights(self.guide(image).float(), self.kernel, self.sigma_space, self.tolerance, self.dilation)
         self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("adjoint", adjoint_weights(weights, self.dilation), persistent=False)
 
     def logits(self) -> Tensor:
-        options = (self.passes, self.adjoint, self.compile_filter, self.dilation)
-        return bilateral_filter(self.field.logits(), self.weights, *options)
+        return bilateral_filter(self.field.logits(), self.weights, self.passes, self.compile_filter, self.dilation)

@@ -6,7 +6,8 @@ For pixel i and its neighbours j in a K x K window (Peekaboo, section 3.4)::
 
 where j runs over the neighbours inside the image: all pixels of the window, or every `dilation`-th of one that much wider, which
 costs no more (the "a trous" form of Dammertz et al. 2010). The map y = W x does not depend on x, so `passes` of it need no
-intermediate maps for the backward pass: the gradient is (W^T)^passes times the incoming one.
+intermediate maps for the backward pass: the gradient is (W^T)^passes times the incoming one. The weights before normalisation are
+symmetric, w_ij = w_ji, so with their sums D on a diagonal W^T = D W D^-1: the adjoint is the same filter between two scalings.
 """
 
 from __future__ import annotations
@@ -67,36 +68,18 @@ def bilateral_weights(
     return torch.stack(logits, 1).softmax(1)
 
 
-def adjoint_weights(weights: Tensor, dilation: int = 1) -> Tensor:
-    """Returns the weights of the transposed map: what pixel i gives to its neighbour j becomes what j takes from i.
-
-    Args:
-        weights: (N, kernel * kernel, H, W) of :func:`bilateral_weights`.
-        dilation: that they were made with.
-
-    Returns:
-        Weights of the same shape; they no longer sum to 1.
-    """
-    kernel = round(weights.shape[1] ** 0.5)
-    radius, (height, width) = dilation * (kernel // 2), weights.shape[-2:]
-    padded = F.pad(weights, (radius,) * 4)
-    last = weights.shape[1] - 1
-    rows = [_shifted(padded[:, last - k], dy, dx, radius, height, width) for k, (dy, dx) in enumerate(_offsets(kernel, dilation))]
-    return torch.stack(rows, 1)
-
-
 def _starts(kernel: int, dilation: int, row: int) -> list[int]:
     """Where each neighbour's stretch of memory begins, for padded rows of ``row`` numbers in a line."""
     return [dilation * (k // kernel * row + k % kernel) for k in range(kernel * kernel)]
 
 
-def _one_pass(source: Tensor, weights: Tensor, starts: list[int], out: Tensor) -> None:
-    """One pass, for the compiler to fuse: from ``source`` into ``out``, padded rows in a line, with ``weights`` (N, k * k, L)."""
-    length, margin = weights.shape[-1], (source.shape[-1] - weights.shape[-1]) // 2
+def _one_pass(source: Tensor, weights: Tensor, starts: list[int], centre: Tensor) -> None:
+    """One pass, for the compiler to fuse: from ``source``, padded rows in a line, into ``centre``, with ``weights`` (N, k * k, L)."""
+    length = weights.shape[-1]
     total = weights[:, 0] * source[:, :length]
     for k, start in enumerate(starts[1:], 1):
         total = total + weights[:, k] * source[:, start : start + length]
-    out[:, margin : margin + length] = total
+    centre.copy_(total)
 
 
 @cache
@@ -121,10 +104,10 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
     starts = _starts(kernel, dilation, row)
     if compiled:
         step, out = _compiled_pass(), torch.zeros_like(source)
+        next_centre = out[:, margin : margin + length]
         for _ in range(passes):
-            step(source, flat_weights, starts, out)
-            source, out = out, source
-        centre = source[:, margin : margin + length]
+            step(source, flat_weights, starts, next_centre)
+            source, centre, out, next_centre = out, next_centre, source, centre
     else:
         views = [(flat_weights[:, k], source[:, start : start + length]) for k, start in enumerate(starts)]
         total = torch.empty_like(centre)
@@ -138,19 +121,21 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
 
 class _Filter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weights: Tensor, adjoint: Tensor, passes: int, compiled: bool, dilation: int) -> Tensor:
-        ctx.save_for_backward(adjoint)
+    def forward(ctx: Any, x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: int) -> Tensor:
+        ctx.save_for_backward(weights)
         ctx.how = (passes, compiled, dilation)
         return _apply(x, weights, *ctx.how)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        (adjoint,) = ctx.saved_tensors
-        return _apply(gradients[0], adjoint, *ctx.how), None, None, None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (weights,) = ctx.saved_tensors
+        middle = weights.shape[1] // 2
+        share = weights[:, middle : middle + 1]  # a pixel's weight for itself is 1 before normalisation: 1 / D
+        return _apply(gradients[0] * share, weights, *ctx.how) / share, None, None, None, None
 
 
 def bilateral_filter(
-    x: Tensor, weights: Tensor, passes: int = 40, adjoint: Tensor | None = None, compiled: bool = False, dilation: int = 1
+    x: Tensor, weights: Tensor, passes: int = 40, compiled: bool = False, dilation: int = 1
 ) -> Tensor:
     """Applies the filter `passes` times; differentiable in ``x``, with memory that does not grow with `passes`.
 
@@ -158,7 +143,6 @@ def bilateral_filter(
         x: (N, 1, H, W).
         weights: (N, kernel * kernel, H, W) of :func:`bilateral_weights`.
         passes: number of applications.
-        adjoint: :func:`adjoint_weights` of the weights, where the caller keeps them; else computed.
         compiled: fuse each pass by `torch.compile`.
         dilation: that the weights were made with.
 
@@ -170,6 +154,4 @@ def bilateral_filter(
     """
     if x.shape[1] != 1 or x.shape[0] != weights.shape[0] or x.shape[-2:] != weights.shape[-2:]:
         raise ValueError(f"x: expected (N, 1, H, W) for weights {tuple(weights.shape)}, got {tuple(x.shape)}")
-    if adjoint is None:
-        adjoint = adjoint_weights(weights, dilation)
-    return _Filter.apply(x, weights, adjoint, passes, compiled, dilation)
+    return _Filter.apply(x, weights, passes, compiled, dilation)

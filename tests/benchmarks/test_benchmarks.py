@@ -65,7 +65,7 @@ def test_bilateral_counts_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(bilateral, "FORMS", ("ours", "plain", "kornia"))  # no compiler is asked for
     rows = run(bilateral, monkeypatch, "--sides", "16", *arguments)["rows"]
     ours, plain, kornia = (row["kept_mb"] * 2**20 for row in rows)
-    assert ours == 9 * 16 * 16 * 4  # the adjoint weights, whatever the number of passes
+    assert ours == 9 * 16 * 16 * 4  # the weights, whatever the number of passes
     assert plain == ours  # the products are linear in the field: of them autograd keeps the weights alone
     assert kornia > ours
 

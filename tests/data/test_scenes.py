@@ -203,6 +203,14 @@ def test_training_captions_name_what_is_there() -> None:
         assert all(scene.names[i] in caption for i in scene.named)
 
 
+def test_few_training_captions_leave_an_object_out() -> None:
+    """One in twenty of the pairs and triples, besides the referring phrases; 400 draws of 40 % have about 8."""
+    scenes = [training_scene(FIRST_TRAINING_SEED, i, 16) for i in range(400)]
+    several = [scene for scene in scenes if len(set(scene.names)) > 1]
+    assert len(several) > 120
+    assert 0 < sum(len(scene.named) < len(scene.names) for scene in several) < 0.12 * len(several)
+
+
 def test_the_stream_goes_on_where_it_is_told_to() -> None:
     stream, later = iter(SceneStream(1000, 16)), iter(SceneStream(1000, 16, first=2))
     items = [next(stream) for _ in range(3)]

@@ -116,6 +116,16 @@ def test_the_caption_gap_is_a_number(parts: Path) -> None:
     assert all(bool(value.isfinite()) for value in gap.values())
 
 
+def test_six_in_ten_timesteps_come_from_the_focus(parts: Path) -> None:
+    training = UNetTraining(str(parts), "unused", channels=[16, 16, 16], focus=(100, 200))
+    t = training.timesteps(4000)
+    # 0.6 + 0.4 * 0.1 fall into it; 4000 draws have a standard deviation of 0.008
+    assert float(((t >= 100) & (t < 200)).float().mean()) == pytest.approx(0.64, abs=0.04)
+    assert 0 <= int(t.min()) < 100 and 900 < int(t.max()) < 1000
+    with pytest.raises(ValueError, match=r"focus: expected two timesteps, 0 <= first < last <= 1000, got \[300, 200\]"):
+        UNetTraining(str(parts), "unused", focus=(300, 200))
+
+
 def test_the_schedule_is_stable_diffusions() -> None:
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     np.testing.assert_allclose(stable_diffusion_schedule().alphas_cumprod, np.cumprod(1 - betas), rtol=0, atol=1e-6)
