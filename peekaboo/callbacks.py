@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from .data.manifest import slug
 from .export import overlay, save_result
 from .functional.compositing import composite
 from .results import Result
@@ -24,11 +24,6 @@ BACKDROPS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "green": (0.0, 
 def run_folder(trainer: Trainer) -> Path:
     """Returns the folder of this run: ``lightning_logs/version_N``, or the root without a logger."""
     return Path(trainer.log_dir or trainer.default_root_dir)
-
-
-def slug(text: str) -> str:
-    """Makes a file name of a prompt."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60] or "prompt"
 
 
 def versions() -> dict[str, str]:

@@ -136,9 +136,9 @@ def test_the_event_file_holds_the_named_tags(make_segmenter: Make, make_trainer:
 def test_several_prompts_get_a_folder_each(make_segmenter: Make, make_trainer: Make) -> None:
     folder = fit(make_segmenter(prompt=["a red apple", "a bear!"]), make_trainer())
     results = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/result.json")}
-    assert {name: result["prompt"] for name, result in results.items()} == {"0_a_red_apple": "a red apple", "1_a_bear": "a bear!"}
-    assert results["0_a_red_apple"]["iou"] is not None and results["1_a_bear"]["iou"] is None  # the mask is of the first
-    assert (folder / "1_a_bear" / "mask.png").exists()
+    assert {name: result["prompt"] for name, result in results.items()} == {"0_a-red-apple": "a red apple", "1_a-bear": "a bear!"}
+    assert results["0_a-red-apple"]["iou"] is not None and results["1_a-bear"]["iou"] is None  # the mask is of the first
+    assert (folder / "1_a-bear" / "mask.png").exists()
     assert not (folder / "mask.png").exists()
 
 
