@@ -30,6 +30,8 @@ class ScoreDistillation(Loss):
     Args:
         teacher: the frozen diffusion model.
         guidance: scale of classifier-free guidance in the uncond-base convention, see :func:`functional.diffusion.guide`.
+        guidance_start: scale at the first step, from where it goes linearly to ``guidance`` over the optimisation; None for
+            ``guidance`` throughout.
         t_min, t_max: both ends, included, of the uniform timestep.
         schedule: ``uniform``; or ``annealed``: the upper end falls linearly from t_max to t_min over the optimisation.
         weighting: w(t): ``sigma_squared`` is 1 - alpha_bar (published); ``one``; ``sigma_squared_sqrt_alpha`` is
@@ -45,6 +47,7 @@ class ScoreDistillation(Loss):
         self,
         teacher: Teacher,
         guidance: float = 100.0,
+        guidance_start: float | None = None,
         t_min: int = 20,
         t_max: int = 980,
         schedule: Schedule = "uniform",
@@ -64,7 +67,8 @@ class ScoreDistillation(Loss):
         if weighting not in get_args(Weighting):
             raise ValueError(f"weighting: expected one of {', '.join(get_args(Weighting))}, got {weighting!r}")
         self.teacher = teacher
-        self.guidance, self.t_min, self.t_max, self.schedule, self.weighting = guidance, t_min, t_max, schedule, weighting
+        self.guidance, self.guidance_start = guidance, guidance if guidance_start is None else guidance_start
+        self.t_min, self.t_max, self.schedule, self.weighting = t_min, t_max, schedule, weighting
         self.negative_prompt, self.noise_samples = negative_prompt, noise_samples
         self.classifier_only, self.sample_posterior = classifier_only, sample_posterior
 
@@ -92,21 +96,22 @@ class ScoreDistillation(Loss):
         eps = draws.normal(k, *z.shape[1:]).flatten(0, 1)
         alpha_bar = self.teacher.alpha_bar(t)
         z_t = add_noise(z.repeat_interleave(k, 0), eps, alpha_bar)
-        eps_hat, baseline = self._predict(z_t, t, [p for p in prompts for _ in range(k)], eps)
+        scale = self.guidance_start + draws.progress * (self.guidance - self.guidance_start)
+        eps_hat, baseline = self._predict(z_t, t, [p for p in prompts for _ in range(k)], eps, scale)
         gradient = expand(self._weight(alpha_bar)) * (eps_hat - baseline)
         return gradient.unflatten(0, (n, k)).mean(1)
 
-    def _predict(self, z_t: Tensor, t: Tensor, prompts: list[str], eps: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, z_t: Tensor, t: Tensor, prompts: list[str], eps: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         """The guided prediction and what is subtracted from it."""
         text = self.teacher.embed(prompts)
-        if self.guidance == 1 and not self.classifier_only:  # the unconditional half would not count
+        if scale == 1 and not self.classifier_only:  # the unconditional half would not count
             return self.teacher.predict_noise(z_t, t, text), eps
         uncond = self.teacher.embed([self.negative_prompt] * len(prompts))
         both = self.teacher.predict_noise(torch.cat([z_t, z_t]), torch.cat([t, t]), torch.cat([uncond, text]))
         eps_uncond, eps_text = both.chunk(2)
         if self.classifier_only:
-            return self.guidance * eps_text, self.guidance * eps_uncond
-        return guide(eps_uncond, eps_text, self.guidance), eps
+            return scale * eps_text, scale * eps_uncond
+        return guide(eps_uncond, eps_text, scale), eps
 
     def _t_max(self, draws: Draws) -> int:
         if self.schedule == "uniform":

@@ -203,6 +203,16 @@ def test_the_annealed_schedule_lowers_the_upper_end_to_the_lower(pipeline: Path)
     assert timesteps(loss, 10, 11).unique().tolist() == [100]
 
 
+def test_guidance_goes_from_its_start_to_its_end(pipeline: Path) -> None:
+    """At the first, middle and last of 11 steps it is the gradient of that scale, with the same draws."""
+    teacher = Diffusion(str(pipeline))
+    loss, z = ScoreDistillation(teacher, guidance=20.0, guidance_start=4.0), torch.randn(2, *teacher.latent_shape())
+    for step, scale in ((0, 4.0), (5, 12.0), (10, 20.0)):
+        found = loss.gradient(z, ["a dog", "a cat"], Draws([1, 2], step, 11))
+        expected = ScoreDistillation(teacher, guidance=scale).gradient(z, ["a dog", "a cat"], Draws([1, 2], step, 11))
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_the_timestep_belongs_to_the_sample(pipeline: Path) -> None:
     assert len(timesteps(ScoreDistillation(Diffusion(str(pipeline))), 0, 10).unique()) > 100
 
