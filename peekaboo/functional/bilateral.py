@@ -74,7 +74,7 @@ def _starts(kernel: int, dilation: int, row: int) -> list[int]:
 
 
 def _one_pass(source: Tensor, weights: Tensor, starts: list[int], centre: Tensor) -> None:
-    """One pass, for the compiler to fuse: from ``source``, padded rows in a line, into ``centre``, with ``weights`` (N, k * k, L)."""
+    """One pass, for the compiler to fuse: ``source``, padded rows in a line, to ``centre``, with ``weights`` (N, k * k, L)."""
     length = weights.shape[-1]
     total = weights[:, 0] * source[:, :length]
     for k, start in enumerate(starts[1:], 1):
@@ -134,9 +134,7 @@ class _Filter(torch.autograd.Function):
         return _apply(gradients[0] * share, weights, *ctx.how) / share, None, None, None, None
 
 
-def bilateral_filter(
-    x: Tensor, weights: Tensor, passes: int = 40, compiled: bool = False, dilation: int = 1
-) -> Tensor:
+def bilateral_filter(x: Tensor, weights: Tensor, passes: int = 40, compiled: bool = False, dilation: int = 1) -> Tensor:
     """Applies the filter `passes` times; differentiable in ``x``, with memory that does not grow with `passes`.
 
     Args:
