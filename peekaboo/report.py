@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,15 @@ def read_run(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"run: expected JSON, got {str(file)!r}, which is broken ({error})") from None
     if not isinstance(metrics, dict) or not {"n", "mIoU", "confidence_95"} <= set(metrics):
         raise ValueError(f"run: expected the metrics of at least one scored sample, got {str(file)!r} without")
-    return {"variant": file.parent.name, "data": "?", "own_threshold": 0.5, "groups": {}, "failed": {}, **metrics}
+    folder = file.resolve().parent.name
+    return {"variant": folder, "data": "?", "own_threshold": 0.5, "groups": {}, "failed": {}, **metrics, "folder": folder}
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """Reads several runs; variants of the same name are told apart by their folders'."""
+    runs = [read_run(path) for path in paths]
+    count = Counter(run["variant"] for run in runs)
+    return [run | {"variant": f"{run['variant']} ({run['folder']})"} if count[run["variant"]] > 1 else run for run in runs]
 
 
 def by_data(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -143,7 +153,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--no-paper", action="store_true", help="leave the paper's tables out")
     options = parser.parse_args(args)
     try:
-        runs = [read_run(path) for path in options.runs]
+        runs = read_runs(options.runs)
         folder = Path(options.output).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         text = markdown(runs, not options.no_paper)

@@ -12,7 +12,7 @@ from peekaboo.data.base import Sample
 from peekaboo.evaluation.rows import make_row
 from peekaboo.evaluation.tables import summarise
 from peekaboo.paper import REFCOCO, VOC_C
-from peekaboo.report import main, markdown, read_run
+from peekaboo.report import main, markdown, read_run, read_runs
 from peekaboo.results import make_result
 
 
@@ -55,6 +55,13 @@ def test_runs_on_other_data_stay_apart(tmp_path: Path) -> None:
         "## Scenes (limit: 9)",
         "## VOCCrop",
     ]
+
+
+def test_variants_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    folders = [
+        run(tmp_path / name, variant, [0.9]) for name, variant in (("low", "Raster"), ("high", "Raster"), ("c", "Fourier"))
+    ]
+    assert [found["variant"] for found in read_runs(folders)] == ["Raster (low)", "Raster (high)", "Fourier"]
 
 
 def test_an_unfinished_run_is_marked(tmp_path: Path) -> None:
