@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +39,11 @@ def read_run(path: str | Path) -> dict[str, Any]:
     return {"variant": folder, "data": "?", "own_threshold": 0.5, "groups": {}, "failed": {}, **metrics, "folder": folder}
 
 
-def read_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """Reads several runs; variants of the same name are told apart by their folders'."""
-    runs = [read_run(path) for path in paths]
-    count = Counter(run["variant"] for run in runs)
-    return [run | {"variant": f"{run['variant']} ({run['folder']})"} if count[run["variant"]] > 1 else run for run in runs]
-
-
 def by_data(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Sorts runs by the data set that they were measured on, with its arguments; different ones do not compare."""
+    """Sorts runs by the data set that they were measured on, with its arguments; different ones do not compare.
+
+    Variants of the same name on the same data are told apart by their folders'.
+    """
     kinds: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
         arguments = json.dumps(run.get("data_arguments", {}), sort_keys=True)
@@ -59,7 +54,10 @@ def by_data(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
             own = json.loads(arguments)
             differing = [key for key in own if any(json.loads(other).get(key) != own[key] for other in versions)]
             title = ", ".join(f"{key}: {own[key]}" for key in differing)
-            found[kind + (f" ({title})" if title else "")] = some
+            count = Counter(run["variant"] for run in some)
+            found[kind + (f" ({title})" if title else "")] = [
+                run | {"variant": f"{run['variant']} ({run['folder']})"} if count[run["variant"]] > 1 else run for run in some
+            ]
     return found
 
 
@@ -153,7 +151,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--no-paper", action="store_true", help="leave the paper's tables out")
     options = parser.parse_args(args)
     try:
-        runs = read_runs(options.runs)
+        runs = [read_run(path) for path in options.runs]
         folder = Path(options.output).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         text = markdown(runs, not options.no_paper)

@@ -12,7 +12,7 @@ from peekaboo.data.base import Sample
 from peekaboo.evaluation.rows import make_row
 from peekaboo.evaluation.tables import summarise
 from peekaboo.paper import REFCOCO, VOC_C
-from peekaboo.report import main, markdown, read_run, read_runs
+from peekaboo.report import by_data, main, markdown, read_run
 from peekaboo.results import make_result
 
 
@@ -61,7 +61,10 @@ def test_variants_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Pat
     folders = [
         run(tmp_path / name, variant, [0.9]) for name, variant in (("low", "Raster"), ("high", "Raster"), ("c", "Fourier"))
     ]
-    assert [found["variant"] for found in read_runs(folders)] == ["Raster (low)", "Raster (high)", "Fourier"]
+    elsewhere = read_run(run(tmp_path / "d", "Fourier", [0.9], data="VOCCropData"))
+    found = by_data([*map(read_run, folders), elsewhere])
+    assert [some["variant"] for some in found["Scenes"]] == ["Raster (low)", "Raster (high)", "Fourier"]
+    assert [some["variant"] for some in found["VOCCrop"]] == ["Fourier"]  # in a table of its own
 
 
 def test_an_unfinished_run_is_marked(tmp_path: Path) -> None:
