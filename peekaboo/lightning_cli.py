@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .callbacks import MaskBoard, SaveResults
 from .evaluation import Evaluation
@@ -83,6 +84,17 @@ class CommandLine(LightningCLI):
     def evaluation(self) -> Evaluation:
         """The run's evaluation, which has nothing to do in a fit."""
         return self._get(self.config_init, "evaluation")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Says in this project's way what Lightning says about wrong arguments of its trainer.
+
+        Raises:
+            ValueError: for a device that is not there, say.
+        """
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, TypeError) as error:
+            raise ValueError(f"trainer: {error}") from error
 
     def before_instantiate_classes(self) -> None:
         config = self.config[str(self.subcommand)]

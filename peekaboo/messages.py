@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 _NOISE = re.compile(
-    r"Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Given value|"
+    r"Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Given value type|"
     r"Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid"
 )
 _KEY = re.compile(r'Parser key "([^"]+)":?')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':?")
-_TYPE = re.compile(r"Expected an? (?:<class '(?P<name>[^']+)'>|typing\.(?P<other>.+?))\. Got value: (?P<value>.*)")
+_TYPE = re.compile(r"Expected an? (?:<class '(?P<name>[^']+)'>|typing\.(?P<other>.+?))(?:\. Got value: (?P<value>.*))?$")
+_GIVEN = re.compile(r"Given value: (?P<value>.*)")
 
 
 def one_line(text: str) -> str:
@@ -22,6 +23,7 @@ def one_line(text: str) -> str:
     """
     keys: list[str] = []
     kind, said = "", []
+    expected: list[str] = []  # of a value that may be of several types, which are said before the value
     for line in text.splitlines():
         line = line.strip().removeprefix("- ").strip()
         if key := _KEY.match(line):
@@ -29,9 +31,17 @@ def one_line(text: str) -> str:
             line = line[key.end() :].strip()
         if given := _CLASS.match(line):
             kind, line = given[1], line[given.end() :].strip()
-        if line and not _NOISE.match(line) and line not in said:
+        value = _GIVEN.match(line)
+        if not _NOISE.match(line) and (type_ := _TYPE.match(line)):
+            name = type_["name"] or type_["other"]
+            expected += [name] if name not in expected else []
+            value = type_ if type_["value"] is not None else None
+        elif line and not value and not _NOISE.match(line) and line not in said:
             said.append(line)
-    message = _TYPE.sub(lambda m: f"expected {m['name'] or m['other']}, got {m['value']!r}", "; ".join(said))
+        if value and expected:
+            said.append(f"expected {' or '.join(expected)}, got {value['value']!r}")
+            expected = []
+    message = "; ".join(said)
     if kind and re.match(r"No module|module '|Option ", message):
         message = f"class_path {kind!r}: {message}"
     return ": ".join(part for part in (".".join(keys), message) if part)

@@ -33,6 +33,8 @@ SIZES: dict[Kind, tuple[float, float]] = {
     "triple": (0.26, 0.44),
     "referring": (0.28, 0.56),
 }
+#: Names that say a colour, and are never recoloured.
+OF_ONE_COLOUR = frozenset({"red car", "red apple", "green apple"})
 MIN_VISIBLE = 0.65  # every object keeps this share of its own area uncovered
 SIMILAR = 8  # a "similar" distractor is one of that many nearest names by mean colour
 
@@ -168,7 +170,15 @@ def _depth(layers: list[NDArray[np.float32]], visible: NDArray[np.bool_], rng: n
     return depth
 
 
-def _choose_names(kind: Kind, rng: np.random.Generator) -> list[str]:
+def _recoloured(layer: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Turns a layer's hue by any angle and scales its saturation by 0 (grey) to 1.2; brightness and shape stay."""
+    hsv = np.asarray(Image.fromarray(np.round(layer[..., :3] * 255).astype(np.uint8)).convert("HSV"), dtype=np.float32)
+    hsv = np.stack(((hsv[..., 0] + rng.uniform(0, 256)) % 256, hsv[..., 1] * rng.uniform(0, 1.2), hsv[..., 2]), axis=-1)
+    rgb = np.asarray(Image.fromarray(np.clip(hsv, 0, 255).astype(np.uint8), "HSV").convert("RGB"), dtype=np.float32) / 255
+    return np.concatenate((rgb, layer[..., 3:]), axis=-1).astype(np.float32)
+
+
+def _choose_names(kind: Kind, rng: np.random.Generator, similar: float) -> list[str]:
     names = list(vocabulary())
     first = names[rng.integers(len(names))]
     if kind == "single":
@@ -177,7 +187,7 @@ def _choose_names(kind: Kind, rng: np.random.Generator) -> list[str]:
         return [first, first]
     chosen = [first]
     while len(chosen) < (2 if kind == "pair" else 3):
-        pool = _similar_names()[first] if rng.random() < 1 / 3 else names
+        pool = _similar_names()[first] if rng.random() < similar else names
         other = pool[rng.integers(len(pool))]
         if other not in chosen:
             chosen.append(other)
@@ -209,6 +219,9 @@ def compose(
     size: int = 128,
     partial: bool = True,
     backgrounds: tuple[str, ...] = TRAINING_BACKGROUNDS,
+    extents: tuple[float, float] | None = None,
+    similar: float = 1 / 3,
+    recolour: float = 0.0,
 ) -> Scene:
     """Composes one scene.
 
@@ -219,6 +232,10 @@ def compose(
         size: side in pixels.
         partial: of a pair or triple, name one object only; else name all of them.
         backgrounds: families to choose from.
+        extents: range of an object's longer side as a fraction of the scene's; None takes ``SIZES`` of the kind. Referring
+            scenes have their own.
+        similar: share of the second and third objects that are chosen among the names of similar colour.
+        recolour: share of the objects that are shown in a colour that is not theirs.
 
     Returns:
         The scene; equal arguments give equal pixels.
@@ -232,15 +249,18 @@ def compose(
         raise ValueError(f"size: expected at least 16 pixels, got {size}")
     rng = np.random.default_rng([seed, index, KINDS.index(kind)])
     background = backgrounds[rng.integers(len(backgrounds))]
-    names = _choose_names(kind, rng)
+    names = _choose_names(kind, rng, similar)
     if kind == "referring":
         layers, prompt, meant = _referring(names[0], rng, size)
         named: tuple[int, ...] = (meant,)
     else:
-        extents = [float(rng.uniform(*SIZES[kind])) for _ in names]
-        layers, _ = _draw_objects(names, extents, size, rng, apart=None)
+        sides = [float(rng.uniform(*(extents or SIZES[kind]))) for _ in names]
+        layers, _ = _draw_objects(names, sides, size, rng, apart=None)
         named = (int(rng.integers(len(names))),) if partial else tuple(range(len(names)))
         prompt = " and ".join(noun_phrase(names[i]) for i in named)
+    paint = np.random.default_rng([seed, index, KINDS.index(kind), 1])  # its own, so that a scene differs by nothing but colour
+    changed = [paint.random() < recolour and name not in OF_ONE_COLOUR for name in names]
+    layers = [_recoloured(layer, paint) if change else layer for layer, change in zip(layers, changed, strict=True)]
     visible = _visible(layers)
     image = paint_background(background, size, rng)
     for layer in layers:

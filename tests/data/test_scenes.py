@@ -195,6 +195,35 @@ def test_the_benchmark_has_250_scenes_and_a_limit_spreads_over_them() -> None:
     assert [sample.id for sample in batch] == ["single-000", "pair-000", "referring-000"]
 
 
+def test_recolouring_changes_the_colour_of_objects_and_nothing_else() -> None:
+    plain, changed = (compose(SEED, 5, "pair", recolour=share) for share in (0.0, 1.0))
+    assert plain.names == changed.names and plain.prompt == changed.prompt
+    assert np.array_equal(plain.masks, changed.masks) and np.array_equal(plain.depth, changed.depth)
+    difference = np.abs(plain.image.astype(int) - changed.image.astype(int)).max(-1)
+    assert all(difference[mask].mean() > 10 for mask in plain.masks)
+    layer = np.concatenate((np.random.default_rng(0).random((9, 9, 3)), np.ones((9, 9, 1))), axis=-1).astype(np.float32)
+    for seed in range(5):  # hue turned, saturation scaled; value, the largest of the colours, and opacity kept
+        again = scenes._recoloured(layer, np.random.default_rng(seed))
+        assert np.array_equal(again[..., 3], layer[..., 3])
+        assert np.abs(again[..., :3].max(-1) - layer[..., :3].max(-1)).max() < 2 / 255
+
+
+def test_names_that_say_a_colour_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {name for name in vocabulary() if name.split()[0] in ("red", "green", "blue", "yellow")} == scenes.OF_ONE_COLOUR
+    monkeypatch.setattr(scenes, "vocabulary", lambda: {"red apple": vocabulary()["red apple"]})
+    assert np.array_equal(compose(SEED, 0).image, compose(SEED, 0, recolour=1.0).image)
+
+
+def test_the_share_of_similar_colours_and_the_extents_are_asked_for() -> None:
+    def similar(share: float) -> float:
+        pairs = [compose(SEED, i, "pair", size=32, similar=share).names for i in range(60)]
+        return float(np.mean([b in scenes._similar_names()[a] or a in scenes._similar_names()[b] for a, b in pairs]))
+
+    assert similar(0.0) < 0.3 and similar(1.0) == 1.0
+    small = [np.ptp(np.argwhere(compose(SEED, i, extents=(0.3, 0.3)).target), axis=0).max() for i in range(20)]
+    assert 30 <= max(small) <= 48  # three tenths of 128 pixels, turned by some degrees
+
+
 def test_training_captions_name_what_is_there() -> None:
     rng = np.random.default_rng(0)
     for index in range(80):
