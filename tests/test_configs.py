@@ -73,8 +73,9 @@ def test_published_hyper_parameters_to_the_digit() -> None:
         expected = {"guidance": 100.0, "t_min": 20, "t_max": 980, "weighting": "sigma_squared"}
         assert {key: loss[key] for key in expected} == expected
     bilateral = yaml.safe_load((CONFIGS / "paper/rgb_bilateral.yaml").read_text())["model"]["init_args"]["alpha"]["init_args"]
-    assert {key: bilateral[key] for key in ("passes", "kernel", "sigma_space", "tolerance")} == {
+    assert {key: bilateral[key] for key in ("passes", "error", "kernel", "sigma_space", "tolerance")} == {
         "passes": 40,
+        "error": 0,
         "kernel": 3,
         "sigma_space": 5.0,
         "tolerance": 0.08,

@@ -23,7 +23,9 @@ class Bilateral(Alpha):
         dilation: pixels from one neighbour in the window to the next: a wider window at the same cost.
         sigma_space: standard deviation in pixels of the gaussian in space.
         tolerance: standard deviation of the gaussian in guide distance.
-        compile: fuse the filter's passes by `torch.compile`: some seconds to start, then twice as fast on two CPU cores.
+        error: that the filter may make, as a share of the logits, in exchange for speed: see
+            :func:`peekaboo.functional.bilateral.bilateral_filter`. 0 for all passes as they are written.
+        compile: fuse the filter's steps by `torch.compile`: some seconds to start, then twice as fast on two CPU cores.
     """
 
     weights: Tensor
@@ -37,14 +39,17 @@ class Bilateral(Alpha):
         sigma_space: float = 5.0,
         tolerance: float = 0.08,
         dilation: int = 1,
+        error: float = 0.002,
         compile: bool = False,
     ) -> None:
         super().__init__()
         if passes < 0:
             raise ValueError(f"passes: expected 0 or more, got {passes}")
+        if not 0 <= error < 1:
+            raise ValueError(f"error: expected a number in [0, 1), got {error}")
         self.field, self.guide = field, guide
         self.passes, self.kernel, self.sigma_space, self.tolerance = passes, kernel, sigma_space, tolerance
-        self.dilation, self.compile_filter = dilation, compile
+        self.dilation, self.error, self.compile_filter = dilation, error, compile
 
     def reset(self, image: Tensor, seeds: list[int]) -> None:
         self.field.reset(image, seeds)
@@ -52,4 +57,4 @@ class Bilateral(Alpha):
         self.register_buffer("weights", weights, persistent=False)
 
     def logits(self) -> Tensor:
-        return bilateral_filter(self.field.logits(), self.weights, self.passes, self.compile_filter, self.dilation)
+        return bilateral_filter(self.field.logits(), self.weights, self.passes, self.compile_filter, self.dilation, self.error)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from conftest import needs_compiler
 from reference import plain_filter
 from torch import Tensor
 
-from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights
+from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights, chebyshev_coefficients
 
 
 def definition(x: Tensor, guide: Tensor, kernel: int, sigma_space: float, tolerance: float, dilation: int = 1) -> Tensor:
@@ -93,6 +94,44 @@ def test_the_gradient_is_the_adjoint(size: tuple[int, int], dilation: int) -> No
     x.requires_grad_()
     (found,) = torch.autograd.grad((bilateral_filter(x, weights, 3, dilation=dilation) * y).sum(), x)
     torch.testing.assert_close(found.flatten(), matrix.T.matrix_power(3) @ y.flatten(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2, 7, 40, 200])
+@pytest.mark.parametrize("error", [0.0, 1e-4, 2e-3, 0.1])
+def test_chebyshev_polynomials_sum_to_the_power(passes: int, error: float) -> None:
+    coefficients = chebyshev_coefficients(passes, error)
+    x = np.linspace(-1, 1, 501)
+    found = np.polynomial.chebyshev.chebval(x, coefficients)
+    assert np.abs(found - x**passes).max() <= error + 1e-12
+    assert abs(sum(coefficients) - 1) < 1e-12 and min(coefficients) >= 0
+    if error == 0:
+        assert len(coefficients) == passes + 1
+
+
+def test_forty_passes_take_twenty_steps() -> None:
+    assert len(chebyshev_coefficients(40, 0.002)) == 21
+
+
+@pytest.mark.parametrize("error", [1e-4, 2e-3, 0.05])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_fewer_steps_keep_to_the_error_in_value_and_gradient(error: float, dilation: int) -> None:
+    """In the norm in which W is symmetric, weighted with D; the gradient's norm is weighted with 1 / D. Constants stay exact."""
+    weights = bilateral_weights(torch.rand(3, 3, 12, 9, dtype=torch.float64), 3, 5.0, 0.5, dilation)
+    d = 1 / weights[:, 4:5]  # the weight of a pixel for itself is 1 before normalisation
+    x, incoming = torch.randn(2, 3, 1, 12, 9, dtype=torch.float64)
+    found = []
+    for allowed in (0.0, error):
+        field = x.clone().requires_grad_()
+        y = bilateral_filter(field, weights, 40, dilation=dilation, error=allowed)
+        y.backward(incoming)
+        found.append((y.detach(), field.grad))
+    (value, gradient), (near, its_gradient) = found
+    assert 0 < (d * (near - value) ** 2).sum() ** 0.5 <= error * (d * x**2).sum() ** 0.5
+    assert 0 < ((its_gradient - gradient) ** 2 / d).sum() ** 0.5 <= error * (incoming**2 / d).sum() ** 0.5
+    ones = torch.ones_like(x)
+    torch.testing.assert_close(bilateral_filter(ones, weights, 40, dilation=dilation, error=error), ones, rtol=0, atol=1e-12)
+    y = x.clone().requires_grad_()  # and the gradient is the one of what was computed
+    assert torch.autograd.gradcheck(lambda y: bilateral_filter(y, weights[:1], 40, dilation=dilation, error=error), (y[:1],))
 
 
 def plain_pass(x: Tensor, weights: Tensor) -> Tensor:
@@ -178,8 +217,9 @@ def test_refuses_a_field_of_another_shape() -> None:
 @needs_compiler
 def test_compiled_passes_with_gaps_equal_the_others() -> None:
     weights, x = bilateral_weights(torch.rand(1, 3, 9, 7), dilation=2), torch.randn(1, 1, 9, 7)
-    expected, found = (bilateral_filter(x, weights, 40, compiled=c, dilation=2) for c in (False, True))
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+    for error in (0.0, 0.002):
+        expected, found = (bilateral_filter(x, weights, 40, compiled=c, dilation=2, error=error) for c in (False, True))
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
 @needs_compiler
