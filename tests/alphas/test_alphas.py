@@ -153,6 +153,23 @@ def test_bilateral_is_the_filter_of_its_field_along_its_guide() -> None:
     assert not torch.allclose(filtered.logits(), raw, atol=0.1)
 
 
+def test_bilateral_trades_no_more_than_its_error_and_error_zero_trades_nothing() -> None:
+    images = torch.rand(1, 3, 24, 24)
+    weights, raw = bilateral_weights(images, 3, 5.0, 0.5), start(Raster, images, [0]).logits()
+    exact = bilateral_filter(raw, weights, 40)
+    apart = {}
+    for error in (0.0, 0.002, 0.2):
+        alpha = start(lambda error=error: Bilateral(Raster(), RGB(), tolerance=0.5, error=error), images, [0])
+        apart[error] = float((alpha.logits() - exact).norm() / raw.norm())
+    assert apart[0.0] == 0 < apart[0.002] < 0.002 < apart[0.2] < 0.2
+
+
+@pytest.mark.parametrize("error", [-0.1, 1.0])
+def test_bilateral_refuses_an_error_that_is_none(error: float) -> None:
+    with pytest.raises(ValueError, match=r"error: expected a number in \[0, 1\), got"):
+        Bilateral(Raster(), RGB(), error=error)
+
+
 def test_bilateral_keeps_its_weights_out_of_the_state() -> None:
     alpha = start(lambda: Bilateral(Raster(), RGB()), torch.rand(1, 3, 8, 8), [0])
     assert list(alpha.state_dict()) == ["field.field"]
