@@ -178,7 +178,7 @@ def _recoloured(layer: NDArray[np.float32], rng: np.random.Generator) -> NDArray
     return np.concatenate((rgb, layer[..., 3:]), axis=-1).astype(np.float32)
 
 
-def _choose_names(kind: Kind, rng: np.random.Generator, similar: float) -> list[str]:
+def _choose_names(kind: Kind, rng: np.random.Generator) -> list[str]:
     names = list(vocabulary())
     first = names[rng.integers(len(names))]
     if kind == "single":
@@ -187,7 +187,7 @@ def _choose_names(kind: Kind, rng: np.random.Generator, similar: float) -> list[
         return [first, first]
     chosen = [first]
     while len(chosen) < (2 if kind == "pair" else 3):
-        pool = _similar_names()[first] if rng.random() < similar else names
+        pool = _similar_names()[first] if rng.random() < 1 / 3 else names
         other = pool[rng.integers(len(pool))]
         if other not in chosen:
             chosen.append(other)
@@ -219,8 +219,6 @@ def compose(
     size: int = 128,
     partial: bool = True,
     backgrounds: tuple[str, ...] = TRAINING_BACKGROUNDS,
-    extents: tuple[float, float] | None = None,
-    similar: float = 1 / 3,
     recolour: float = 0.0,
 ) -> Scene:
     """Composes one scene.
@@ -232,9 +230,6 @@ def compose(
         size: side in pixels.
         partial: of a pair or triple, name one object only; else name all of them.
         backgrounds: families to choose from.
-        extents: range of an object's longer side as a fraction of the scene's; None takes ``SIZES`` of the kind. Referring
-            scenes have their own.
-        similar: share of the second and third objects that are chosen among the names of similar colour.
         recolour: share of the objects that are shown in a colour that is not theirs.
 
     Returns:
@@ -249,13 +244,13 @@ def compose(
         raise ValueError(f"size: expected at least 16 pixels, got {size}")
     rng = np.random.default_rng([seed, index, KINDS.index(kind)])
     background = backgrounds[rng.integers(len(backgrounds))]
-    names = _choose_names(kind, rng, similar)
+    names = _choose_names(kind, rng)
     if kind == "referring":
         layers, prompt, meant = _referring(names[0], rng, size)
         named: tuple[int, ...] = (meant,)
     else:
-        sides = [float(rng.uniform(*(extents or SIZES[kind]))) for _ in names]
-        layers, _ = _draw_objects(names, sides, size, rng, apart=None)
+        extents = [float(rng.uniform(*SIZES[kind])) for _ in names]
+        layers, _ = _draw_objects(names, extents, size, rng, apart=None)
         named = (int(rng.integers(len(names))),) if partial else tuple(range(len(names)))
         prompt = " and ".join(noun_phrase(names[i]) for i in named)
     paint = np.random.default_rng([seed, index, KINDS.index(kind), 1])  # its own, so that a scene differs by nothing but colour

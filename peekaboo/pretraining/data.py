@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data.backgrounds import TRAINING_BACKGROUNDS
-from ..data.scenes import SIZES, Kind, Scene, compose, noun_phrase, vocabulary
+from ..data.scenes import Kind, Scene, compose, noun_phrase, vocabulary
 
 #: Seeds below this are never used in training: they belong to the benchmark and the tests.
 FIRST_TRAINING_SEED = 1000
@@ -21,16 +21,16 @@ FIRST_TRAINING_SEED = 1000
 HARD_BACKGROUNDS = ("noisy", "checkered", "photo")
 
 
-def training_scene(seed: int, index: int, size: int = 128) -> Scene:
+def training_scene(seed: int, index: int, size: int = 128, recolour: float = 0.0) -> Scene:
     """Returns one scene of the training mixture: 50 % single objects, 35 % pairs, 5 % triples, 10 % referring.
 
     A caption that names only one of two objects teaches that the other may stay: the fewer there are (one in twenty pairs and
     triples), the more a mask pays for what its prompt does not name. Three in ten scenes stand on a flat background, as the
     composites of a segmentation do, and a quarter on one of ``HARD_BACKGROUNDS``; the others choose from all families.
 
-    Colour alone must not tell what an object is, or a mask takes the wrong one of two (a slice of pizza for a yellow key): three
-    in ten objects are recoloured, and six in ten second objects are of similar colour. Half of the single objects are as small
-    as those of a pair.
+    Args:
+        seed, index, size: as of :func:`peekaboo.data.scenes.compose`.
+        recolour: share of the objects in a colour that is not theirs: what is learned from them does not go by colour alone.
     """
     rng = np.random.default_rng([seed, index])
     kinds: tuple[Kind, ...] = ("single", "pair", "triple", "referring")
@@ -38,18 +38,7 @@ def training_scene(seed: int, index: int, size: int = 128) -> Scene:
     partial = bool(rng.random() < 0.05)
     families = (("flat",), HARD_BACKGROUNDS, TRAINING_BACKGROUNDS)
     backgrounds = families[rng.choice(3, p=[0.30, 0.25, 0.45])]
-    extents = SIZES["pair"] if kind == "single" and rng.random() < 0.5 else None
-    return compose(
-        seed,
-        index,
-        kind,
-        size=size,
-        partial=partial,
-        backgrounds=backgrounds,
-        extents=extents,
-        similar=0.6,
-        recolour=0.3,
-    )
+    return compose(seed, index, kind, size=size, partial=partial, backgrounds=backgrounds, recolour=recolour)
 
 
 def training_caption(scene: Scene, rng: np.random.Generator) -> str:
@@ -92,19 +81,20 @@ class SceneStream(IterableDataset[dict[str, object]]):
         seed: of the stream, at least ``FIRST_TRAINING_SEED``.
         size: side of the scenes.
         first: index of the first scene, so that a resumed training goes on with new ones.
+        recolour: see :func:`training_scene`.
     """
 
-    def __init__(self, seed: int, size: int = 128, first: int = 0) -> None:
+    def __init__(self, seed: int, size: int = 128, first: int = 0, recolour: float = 0.0) -> None:
         if seed < FIRST_TRAINING_SEED:
             raise ValueError(f"seed: expected at least {FIRST_TRAINING_SEED} (lower seeds are the benchmark's), got {seed}")
-        self.seed, self.size, self.first = seed, size, first
+        self.seed, self.size, self.first, self.recolour = seed, size, first, recolour
 
     def __iter__(self) -> Iterator[dict[str, object]]:
         worker = get_worker_info()
         step, index = (worker.num_workers, self.first + worker.id) if worker else (1, self.first)
         words = list(vocabulary())
         while True:
-            scene = training_scene(self.seed, index, self.size)
+            scene = training_scene(self.seed, index, self.size, self.recolour)
             names = torch.zeros(len(words))
             names[[words.index(scene.names[i]) for i in scene.named]] = 1
             yield {
@@ -130,12 +120,15 @@ class SceneStreamData(LightningDataModule):
         size: side of the scenes in pixels.
         num_workers: processes that compose.
         first: index of the first scene.
+        recolour: see :func:`training_scene`.
     """
 
-    def __init__(self, batch_size: int = 32, seed: int = 1000, size: int = 128, num_workers: int = 1, first: int = 0) -> None:
+    def __init__(
+        self, batch_size: int = 32, seed: int = 1000, size: int = 128, num_workers: int = 1, first: int = 0, recolour: float = 0.0
+    ) -> None:
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.stream = SceneStream(seed, size, first)
+        self.stream = SceneStream(seed, size, first, recolour)
 
     def train_dataloader(self) -> DataLoader[dict[str, object]]:
         return DataLoader(self.stream, self.batch_size, num_workers=self.num_workers)

@@ -214,14 +214,12 @@ def test_names_that_say_a_colour_keep_it(monkeypatch: pytest.MonkeyPatch) -> Non
     assert np.array_equal(compose(SEED, 0).image, compose(SEED, 0, recolour=1.0).image)
 
 
-def test_the_share_of_similar_colours_and_the_extents_are_asked_for() -> None:
-    def similar(share: float) -> float:
-        pairs = [compose(SEED, i, "pair", size=32, similar=share).names for i in range(60)]
-        return float(np.mean([b in scenes._similar_names()[a] or a in scenes._similar_names()[b] for a, b in pairs]))
+def test_training_scenes_are_recoloured_on_demand_alone() -> None:
+    def apart(share: float) -> float:
+        pairs = [(training_scene(2000, i, 32), training_scene(2000, i, 32, share)) for i in range(30)]
+        return float(np.mean([not np.array_equal(a.image, b.image) for a, b in pairs]))
 
-    assert similar(0.0) < 0.3 and similar(1.0) == 1.0
-    small = [np.ptp(np.argwhere(compose(SEED, i, extents=(0.3, 0.3)).target), axis=0).max() for i in range(20)]
-    assert 30 <= max(small) <= 48  # three tenths of 128 pixels, turned by some degrees
+    assert apart(0.0) == 0 and 0.2 < apart(0.3) < 0.8 and apart(1.0) > 0.9
 
 
 def test_training_captions_name_what_is_there() -> None:
