@@ -176,8 +176,30 @@ def test_bilateral_keeps_its_weights_out_of_the_state() -> None:
 
 
 def test_bilateral_refuses_negative_passes() -> None:
-    with pytest.raises(ValueError, match="passes: expected 0 or more, got -1"):
-        Bilateral(Raster(), RGB(), passes=-1)
+    for passes, gap_passes in ((-1, 0), (3, -1)):
+        with pytest.raises(ValueError, match=f"passes, gap_passes: expected 0 or more, got {passes}, {gap_passes}"):
+            Bilateral(Raster(), RGB(), passes=passes, gap_passes=gap_passes)
+
+
+def test_gap_passes_are_passes_of_the_next_pixels_after_the_others() -> None:
+    images = torch.rand(2, 3, 12, 10)
+    gappy = start(lambda: Bilateral(Raster(), RGB(), 7, 5, 2.0, 0.3, dilation=3, error=0), images, [0, 1]).logits()
+    found = start(lambda: Bilateral(Raster(), RGB(), 7, 5, 2.0, 0.3, 3, gap_passes=4, error=0), images, [0, 1]).logits()
+    expected = bilateral_filter(gappy, bilateral_weights(images, 3, 2.0, 0.3), 4)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_gap_passes_take_the_pattern_of_the_gaps_away() -> None:
+    """On a flat guide every third pixel of a noisy field goes together; what differs between neighbours is the pattern."""
+    rough = {}
+    for gap_passes in (0, 10):
+        alpha = start(
+            lambda n=gap_passes: Bilateral(Raster(scale=1.0), RGB(), kernel=5, dilation=3, gap_passes=n),
+            torch.zeros(1, 3, 48, 48),
+            [0],
+        )
+        rough[gap_passes] = float(alpha.logits().diff(dim=-1).square().mean())
+    assert rough[10] < 0.1 * rough[0]
 
 
 def test_competing_opacities_sum_to_one_with_the_background() -> None:
