@@ -135,25 +135,26 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
     rows = F.pad(x[:, 0], (radius, radius)).flatten(1)
     coefficients = chebyshev_coefficients(passes, error)
     # Clenshaw: b_k = c_k x + 2 W b_(k+1) - b_(k+2) from b_d = c_d x on; the sum is c_0 x + W b_1 - b_2.
-    source, before = x.new_zeros(2, len(x), length + 2 * margin)
-    source[:, margin : margin + length] = coefficients[-1] * rows
+    maps = x.new_zeros(2, len(x), length + 2 * margin).unbind()
+    centres = [m[:, margin : margin + length] for m in maps]
+    centres[0].copy_(coefficients[-1] * rows)
     starts = _starts(kernel, dilation, row)
-    total = torch.empty_like(rows)
     factors = _factors(coefficients, x.dtype, x.device)
+    products = [list(zip(flat_weights.unbind(1), (m[:, k : k + length] for k in starts), strict=True)) for m in maps]
+    total = torch.empty_like(rows)
+    here, there = 0, 1  # the newest map, and the one before it, which becomes the next
     for k in reversed(range(len(coefficients) - 1)):
-        last = before[:, margin : margin + length]
         if compiled:
-            _compiled_step()(rows, source, last, flat_weights, starts, factors[k])
+            _compiled_step()(rows, maps[here], centres[there], flat_weights, starts, factors[k])
         else:
-            torch.mul(flat_weights[:, 0], source[:, :length], out=total)
-            for weight, start in zip(flat_weights.unbind(1)[1:], starts[1:], strict=True):
-                total.addcmul_(weight, source[:, start : start + length])
-            last.neg_().add_(total, alpha=2.0 if k else 1.0)
+            torch.mul(*products[here][0], out=total)
+            for weight, neighbour in products[here][1:]:
+                total.addcmul_(weight, neighbour)
+            centres[there].neg_().add_(total, alpha=2.0 if k else 1.0)
             if coefficients[k]:
-                last.add_(rows, alpha=coefficients[k])
-        source, before = before, source
-    centre = source[:, margin : margin + length]
-    return centre.view(-1, height, row)[..., radius : radius + width].unsqueeze(1).clone()
+                centres[there].add_(rows, alpha=coefficients[k])
+        here, there = there, here
+    return centres[here].view(-1, height, row)[..., radius : radius + width].unsqueeze(1).clone()
 
 
 class _Filter(torch.autograd.Function):
