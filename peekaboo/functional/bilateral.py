@@ -139,9 +139,11 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
     centres = [m[:, margin : margin + length] for m in maps]
     centres[0].copy_(coefficients[-1] * rows)
     starts = _starts(kernel, dilation, row)
-    factors = _factors(coefficients, x.dtype, x.device)
-    products = [list(zip(flat_weights.unbind(1), (m[:, k : k + length] for k in starts), strict=True)) for m in maps]
-    total = torch.empty_like(rows)
+    if compiled:
+        factors = _factors(coefficients, x.dtype, x.device)
+    else:
+        products = [list(zip(flat_weights.unbind(1), (m[:, k : k + length] for k in starts), strict=True)) for m in maps]
+        total = torch.empty_like(rows)
     here, there = 0, 1  # the newest map, and the one before it, which becomes the next
     for k in reversed(range(len(coefficients) - 1)):
         if compiled:
