@@ -140,7 +140,7 @@ def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
         ("--model.nonsense=3", "model: class_path 'peekaboo.segmenter.Segmenter': Option 'nonsense' is not accepted"),
         ("--nonsense=3", "unrecognized arguments: --nonsense=3"),
         ("--config=nowhere.yaml", "config: File does not exist: "),
-        ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 600"),
+        ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 400"),
         ("--trainer.devices=none", "trainer: `devices` selected with"),
         ("--trainer.devices=0", "trainer: `Trainer(devices="),
         ("--model.iterations=0", "iterations: expected at least 1, got 0"),

@@ -99,10 +99,13 @@ def test_a_teacher_overlay_changes_the_teacher_and_what_is_tuned_for_it_only(
     assert changed.model.init_args.resolution == asked["resolution"]
     loss = changed.model.init_args.loss.init_args
     published = "embedded" not in overlay  # what the variants have was tuned on the embedded teacher
-    found = (loss.guidance, loss.t_min, loss.t_max, loss.noise_samples, changed.model.init_args.iterations)
-    assert found == ((100.0, 20, 980, 1, 200) if published else (10.0, 20, 600, 2, 60))
+    background = changed.model.init_args.background.class_path.rsplit(".", 1)[1]
+    found = (loss.guidance, loss.t_min, loss.t_max, loss.noise_samples, changed.model.init_args.iterations, background)
+    assert found == ((100.0, 20, 980, 1, 200, "RandomColour") if published else (10.0, 20, 400, 2, 60, "FadingImage"))
     for config in (plain, changed):
-        del config["config"], config["model"]["init_args"]["resolution"], config["model"]["init_args"]["iterations"]
+        del config["config"]
+        for tuned in ("resolution", "iterations", "background"):
+            del config["model"]["init_args"][tuned]
         for tuned in ("teacher", "guidance", "t_min", "t_max", "noise_samples"):
             del config["model"]["init_args"]["loss"]["init_args"][tuned]
     assert changed.as_dict() == plain.as_dict()

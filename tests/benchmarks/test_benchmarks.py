@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import bilateral
+import evidence
 import iteration
 import pytest
 import quality
@@ -95,3 +96,15 @@ def test_quality_says_when_the_masks_are_good_enough(pipeline: Path, monkeypatch
     rows = run(quality, monkeypatch, *arguments, "--set", f"{settings},loss.guidance=7.5")["rows"]
     assert [row["iterations"] for row in rows] == [1, 2, 1, 2]
     assert all(0 <= row["pair"] <= 1 and row["98_percent_after"] in (1, 2) for row in rows)
+
+
+def test_evidence_tells_the_named_object_from_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = evidence.tuning_scenes(0, 2)
+    named, other = (torch.stack([getattr(s, area) for s in scenes])[:, None].float() for area in ("mask", "others"))
+    found = evidence.summarise(2 * other - named, scenes)
+    assert found == {"named": -1, "other": 2, "ground": 0, "named_favoured": 1, "other_lowered": 1}
+    assert evidence.summarise(-other, scenes)["named_favoured"] == 0
+    arguments = ["--pairs", "2", "--draws", "4", "--opacities", "0.75", "--timesteps", "20-200", "200-600"]
+    rows = run(evidence, monkeypatch, *arguments)["rows"]
+    assert [row["timesteps"] for row in rows] == ["20-200", "200-600"]
+    assert all(row["named"] < row["ground"] for row in rows)  # the shipped teacher wants more of what it is told to see

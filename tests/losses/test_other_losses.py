@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from peekaboo.backgrounds import FixedColour, RandomColour
+from peekaboo.backgrounds import FadingImage, FixedColour, RandomColour
+from peekaboo.functional.compositing import composite
 from peekaboo.functional.random import Draws
 from peekaboo.losses import CLIPLoss, Loss, ScoreDistillation, WeightedSum
 from peekaboo.objective import Objective
@@ -126,3 +127,17 @@ def test_backgrounds() -> None:
     torch.testing.assert_close(fixed[1, :, 0, 0], torch.tensor([0.1, 0.2, 0.3]), rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"colour: expected three numbers in \[0, 1\]"):
         FixedColour((0.0, 0.0, 1.5))
+
+
+def test_a_fading_image_bounds_the_opacity_that_is_seen_from_below_and_then_goes() -> None:
+    image, alpha = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
+    fading = FadingImage(visible=0.75, until=0.3)
+    early, late = Draws([0, 1], step=2, total=11), Draws([0, 1], step=3, total=11)
+    colour = RandomColour()(image, Draws([0, 1], step=2, total=11))
+    seen = composite(image, fading(image, early), alpha)
+    torch.testing.assert_close(seen, composite(image, colour, 0.75 + 0.25 * alpha))
+    assert torch.equal(fading(image, late), RandomColour()(image, Draws([0, 1], step=3, total=11)))
+    with pytest.raises(ValueError, match=r"visible: expected a number in \[0, 1\), got 1"):
+        FadingImage(visible=1)
+    with pytest.raises(ValueError, match=r"until: expected a number in \[0, 1\], got 2"):
+        FadingImage(until=2)
