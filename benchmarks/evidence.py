@@ -22,6 +22,7 @@ from torch import Tensor
 
 from peekaboo.data.base import Sample
 from peekaboo.functional.random import Draws
+from peekaboo.losses import ScoreDistillation
 from peekaboo.segmenter import Segmenter
 
 COLUMNS = ["named", "other", "ground", "named_favoured", "other_lowered"]
@@ -55,8 +56,11 @@ def summarise(gradients: Tensor, scenes: list[Sample]) -> dict[str, float]:
 
 def timesteps(text: str) -> tuple[int, int]:
     """Reads "20-400"."""
-    low, high = text.split("-")
-    return int(low), int(high)
+    try:
+        low, high = map(int, text.split("-"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers as 20-400, got {text!r}") from None
+    return low, high
 
 
 def main() -> None:
@@ -73,6 +77,8 @@ def main() -> None:
     options = parser.parse_args()
     scenes = tuning_scenes(0, options.pairs)
     segmenter = load(options.config, "background=peekaboo.backgrounds.RandomColour", options.device)
+    if not isinstance(segmenter.objective.loss, ScoreDistillation):
+        parser.error(f"argument --config: expected one with score distillation, got {options.config!r}")
     rows: list[dict[str, Any]] = []
 
     def measured() -> Iterator[list[Any]]:
