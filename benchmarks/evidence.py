@@ -21,6 +21,7 @@ from iteration import PRECISIONS, precision
 from torch import Tensor
 
 from peekaboo.data.base import Sample
+from peekaboo.functional.compositing import REFERENCE_PIXELS
 from peekaboo.functional.random import Draws
 from peekaboo.losses import ScoreDistillation
 from peekaboo.segmenter import Segmenter
@@ -41,8 +42,8 @@ def mean_gradient(segmenter: Segmenter, scenes: list[Sample], opacity: float, dr
         with precision(precision_name, str(device)):
             loss = segmenter.objective(alpha, images, prompts, Draws(seeds, step, draws, device=device))["loss"]
         (gradient,) = torch.autograd.grad(loss.sum(), alpha)
-        total += gradient / gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
-    return total / draws
+        total += gradient
+    return total / draws * (total[0].numel() / REFERENCE_PIXELS)  # from the unit of `normalise_gradient`
 
 
 def summarise(gradients: Tensor, scenes: list[Sample]) -> dict[str, float]:
@@ -75,10 +76,12 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed", choices=list(PRECISIONS))
     parser.add_argument("--output", type=Path, help="JSON file for the rows")
     options = parser.parse_args()
-    scenes = tuning_scenes(0, options.pairs)
-    segmenter = load(options.config, "background=peekaboo.backgrounds.RandomColour", options.device)
+    settings = "background=peekaboo.backgrounds.RandomColour,normalise_gradient=true"
+    segmenter = load(options.config, settings, options.device)
     if not isinstance(segmenter.objective.loss, ScoreDistillation):
         parser.error(f"argument --config: expected one with score distillation, got {options.config!r}")
+    scenes = tuning_scenes(0, options.pairs)
+    parts = [scenes[first : first + options.batch] for first in range(0, len(scenes), options.batch)]
     rows: list[dict[str, Any]] = []
 
     def measured() -> Iterator[list[Any]]:
@@ -86,7 +89,6 @@ def main() -> None:
         for opacity in options.opacities:
             for low, high in options.timesteps:
                 loss.t_min, loss.t_max = low, high
-                parts = [scenes[first : first + options.batch] for first in range(0, len(scenes), options.batch)]
                 gradients = [mean_gradient(segmenter, part, opacity, options.draws, options.precision) for part in parts]
                 row = {"opacity": opacity, "timesteps": f"{low}-{high}", **summarise(torch.cat(gradients), scenes)}
                 rows.append(row)
