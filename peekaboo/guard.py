@@ -79,6 +79,15 @@ class GradientGuard:
                 "use `--trainer.precision 32-true`, a vae_dtype of float32, or a lower guidance"
             )
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """The counts of skipped steps, for a resumed run."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Takes up the counts of :meth:`state_dict`."""
+        device = self.skipped.device
+        self.skipped, self.in_a_row = state["skipped"].to(device), state["in_a_row"].to(device)
+
 
 def _is_per_pair(p: Tensor, pairs: int) -> bool:
     return p.ndim > 1 and p.shape[0] == pairs

@@ -98,7 +98,7 @@ class Segmenter(SampleModule):
         self.threshold, self.max_skipped = threshold, max_skipped
         self.settled = settled
         self.pairs: list[Sample] = []
-        self._restored: dict[str, Tensor] = {}
+        self._restored: dict[str, Any] = {}
 
     # ---- one optimisation -------------------------------------------------------------------------------------------
 
@@ -230,8 +230,7 @@ class Segmenter(SampleModule):
             pairs = self.pairs_of_image()
             self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
             self.begin(pairs, [self.seed + i for i in range(len(pairs))])
-            if self._restored:
-                self.alpha.load_state_dict(self._restored, strict=False)
+            self._resume()
 
     def pairs_of_image(self) -> list[Sample]:
         """Reads what ``fit`` segments.
@@ -270,13 +269,33 @@ class Segmenter(SampleModule):
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the alpha's parameters; the frozen networks come from where they came from."""
+        """Keeps the alpha's parameters, and how far the run has come; the frozen networks come from where they came from."""
         trained = {f"alpha.{name}" for name, p in self.alpha.named_parameters() if p.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+        checkpoint["progress"] = {
+            "frames": [(frame * 255).round().byte() for frame in self.frames],
+            "seconds": time.perf_counter() - self._started,
+            "guard": self.guard.state_dict(),
+            "settling": self.settling.state_dict(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint["state_dict"]
-        self._restored = {k.removeprefix("alpha."): v for k, v in state.items() if k.startswith("alpha.")}
+        self._restored = checkpoint
+        if self.pairs:  # the trainer loads after `setup`
+            self._resume()
+
+    def _resume(self) -> None:
+        """Goes on from a checkpoint, if one was loaded: its time-lapse, its clock, and which pairs have settled."""
+        if not self._restored:
+            return
+        state, progress = self._restored["state_dict"], self._restored["progress"]
+        trained = {k.removeprefix("alpha."): v for k, v in state.items() if k.startswith("alpha.")}
+        self.alpha.load_state_dict(trained, strict=False)
+        self.frames = [frame.to(self.device) / 255 for frame in progress["frames"]]
+        self._started = time.perf_counter() - progress["seconds"]
+        self.guard.load_state_dict(progress["guard"])
+        self.settling.load_state_dict(progress["settling"])
+        self.guard.hold(self.settling.settled())
 
     # ---- test and predict: data sets -----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,10 +46,23 @@ class Settling:
             with torch.no_grad():
                 mask = alpha()[:, 0] > self.threshold
             if self._before is not None:
-                agree = (iou(mask, self._before) >= self.agreement).tolist()
+                agree = (iou(mask, self._before.to(mask.device)) >= self.agreement).tolist()
                 self._in_a_row = [k + 1 if same else 0 for k, same in zip(self._in_a_row, agree, strict=True)]
                 for i, k in enumerate(self._in_a_row):
                     if k >= self.patience and self.settled_at[i] is None:
                         self.settled_at[i] = self._steps
             self._before = mask
+        return self.settled()
+
+    def settled(self) -> list[bool]:
+        """For each pair, whether it has settled."""
         return [at is not None for at in self.settled_at]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to settle where it would have."""
+        return {"settled_at": self.settled_at, "in_a_row": self._in_a_row, "before": self._before, "steps": self._steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a state of :meth:`state_dict`."""
+        self.settled_at, self._in_a_row = list(state["settled_at"]), list(state["in_a_row"])
+        self._before, self._steps = state["before"], state["steps"]

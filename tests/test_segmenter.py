@@ -205,6 +205,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_segmenter: Make, make_tr
         torch.testing.assert_close(alpha, whole.alphas[step], rtol=0, atol=1e-6)
     assert trainer.global_step == 6
     assert json.loads((Path(trainer.log_dir) / "result.json").read_text())["iterations"] == 6
+    before, after = (segmenter.results(6)[0] for segmenter in (first, again))  # the time-lapse and the clock go on too
+    torch.testing.assert_close(after.frames, before.frames, rtol=0, atol=0.5 / 255 + 1e-6)
+    kept = torch.load(tmp_path / "kept" / f"step={stop}.ckpt", weights_only=True)
+    assert after.record["seconds"] > kept["progress"]["seconds"] > 0
 
 
 def test_a_pair_gets_the_same_mask_alone_and_in_a_batch(make_segmenter: Make) -> None:

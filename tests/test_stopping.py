@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from peekaboo.alphas import Raster
@@ -97,6 +98,25 @@ def test_a_fit_stops_when_it_has_settled(
     iterations = json.loads(record.read_text())["iterations"]
     assert iterations == trainer.global_step < 100
     assert iterations % 10 == 0
+
+
+@pytest.mark.parametrize("stop", [25, 55])
+def test_a_resumed_run_settles_where_it_would_have(
+    make_segmenter: Callable[..., Any], make_trainer: Callable[..., Any], tmp_path: Path, stop: int
+) -> None:
+    """Stopped between two looks that agree, and after one of the pairs has settled."""
+
+    def make() -> Any:
+        settings = {"prompt": ["quick", "restless"], "iterations": 60, "settled": 0.99, "normalise_gradient": False}
+        return make_segmenter(Raster(), Quick(), **settings)
+
+    whole, again = make(), make()
+    keep = ModelCheckpoint(str(tmp_path / "kept"), filename="{step}", every_n_train_steps=5, save_top_k=-1)
+    make_trainer(keep).fit(whole)
+    make_trainer().fit(again, ckpt_path=str(tmp_path / "kept" / f"step={stop}.ckpt"))
+    assert 25 < whole.settling.settled_at[0] < 55 and whole.settling.settled_at[1] is None
+    assert again.settling.settled_at == whole.settling.settled_at
+    torch.testing.assert_close(again.opacity(), whole.opacity(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("settled", [0.0, 1.5])
