@@ -35,6 +35,7 @@ SIZES: dict[Kind, tuple[float, float]] = {
 }
 #: Names that say a colour, and are never recoloured.
 OF_ONE_COLOUR = frozenset({"red car", "red apple", "green apple"})
+GHOST = (0.2, 0.9)  # opacities of an object that shines through
 MIN_VISIBLE = 0.65  # every object keeps this share of its own area uncovered
 SIMILAR = 8  # a "similar" distractor is one of that many nearest names by mean colour
 
@@ -220,6 +221,7 @@ def compose(
     partial: bool = True,
     backgrounds: tuple[str, ...] = TRAINING_BACKGROUNDS,
     recolour: float = 0.0,
+    ghosts: float = 0.0,
 ) -> Scene:
     """Composes one scene.
 
@@ -231,6 +233,7 @@ def compose(
         partial: of a pair or triple, name one object only; else name all of them.
         backgrounds: families to choose from.
         recolour: share of the objects that are shown in a colour that is not theirs.
+        ghosts: share of the scenes that name several objects in which one of them shines through, at an opacity in ``GHOST``.
 
     Returns:
         The scene; equal arguments give equal pixels.
@@ -258,8 +261,12 @@ def compose(
     layers = [_recoloured(layer, paint) if change else layer for layer, change in zip(layers, changed, strict=True)]
     visible = _visible(layers)
     image = paint_background(background, size, rng)
-    for layer in layers:
-        image = image * (1 - layer[..., 3:]) + layer[..., :3] * layer[..., 3:]
+    opacities = np.ones(len(layers), dtype=np.float32)
+    if len(named) > 1 and paint.random() < ghosts:
+        opacities[paint.integers(len(layers))] = paint.uniform(*GHOST)
+    for layer, opacity in zip(layers, opacities, strict=True):
+        cover = layer[..., 3:] * opacity
+        image = image * (1 - cover) + layer[..., :3] * cover
     return Scene(
         image=np.round(np.clip(image, 0, 1) * 255).astype(np.uint8),
         prompt=prompt,

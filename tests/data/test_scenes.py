@@ -222,6 +222,21 @@ def test_training_scenes_are_recoloured_on_demand_alone() -> None:
     assert apart(0.0) == 0 and 0.2 < apart(0.3) < 0.8 and apart(1.0) > 0.9
 
 
+def test_one_of_several_named_objects_may_shine_through() -> None:
+    for index in range(8):
+        plain, ghost = (compose(SEED, index, "pair", partial=False, ghosts=share) for share in (0.0, 1.0))
+        assert plain.prompt == ghost.prompt and np.array_equal(plain.masks, ghost.masks) and np.array_equal(plain.depth, ghost.depth)
+        difference = np.abs(plain.image.astype(int) - ghost.image.astype(int)).max(-1)
+        solid, faint = sorted(difference[mask].mean() for mask in plain.masks)
+        assert solid < 1 < 5 < faint
+        assert not difference[~plain.masks.any(0)].mean() > 2
+    for kind, partial in (("pair", True), ("single", False)):  # a caption that leaves the ghost out teaches that it may stay
+        assert np.array_equal(*(compose(SEED, 0, kind, partial=partial, ghosts=share).image for share in (0.0, 1.0)))
+    several = [i for i in range(60) if len(training_scene(2000, i, 32).named) > 1]
+    changed = [not np.array_equal(*(training_scene(2000, i, 32, ghosts=share).image for share in (0.0, 0.5))) for i in several]
+    assert 0.2 < np.mean(changed) < 0.8
+
+
 def test_training_captions_name_what_is_there() -> None:
     rng = np.random.default_rng(0)
     for index in range(80):
