@@ -225,7 +225,9 @@ def test_training_scenes_are_recoloured_on_demand_alone() -> None:
 def test_one_of_several_named_objects_may_shine_through() -> None:
     for index in range(8):
         plain, ghost = (compose(SEED, index, "pair", partial=False, ghosts=share) for share in (0.0, 1.0))
-        assert plain.prompt == ghost.prompt and np.array_equal(plain.masks, ghost.masks) and np.array_equal(plain.depth, ghost.depth)
+        assert (
+            plain.prompt == ghost.prompt and np.array_equal(plain.masks, ghost.masks) and np.array_equal(plain.depth, ghost.depth)
+        )
         difference = np.abs(plain.image.astype(int) - ghost.image.astype(int)).max(-1)
         solid, faint = sorted(difference[mask].mean() for mask in plain.masks)
         assert solid < 1 < 5 < faint
