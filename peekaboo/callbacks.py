@@ -110,7 +110,7 @@ class MaskBoard(Callback):
 
 
 class SaveResults(Callback):
-    """Writes the files of every mask when a fit ends, also when it is interrupted."""
+    """Writes the files of every mask when a fit ends, and when it is interrupted a checkpoint to go on from too."""
 
     _written = True  # before a fit starts there is nothing to write
 
@@ -123,8 +123,12 @@ class SaveResults(Callback):
         self._write(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt):
+        if isinstance(exception, KeyboardInterrupt) and not self._written:
             self._write(trainer, pl_module)
+            if self._written and trainer.checkpoint_callback is not None and trainer.world_size == 1:  # others need not be there
+                place = self._folder / "checkpoints" / "last.ckpt"
+                trainer.save_checkpoint(place)
+                rank_zero_info(f"to go on, add --ckpt_path {place}")
 
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
         if not isinstance(module, Segmenter) or not trainer.is_global_zero or not module.pairs or self._written:

@@ -105,7 +105,14 @@ class CommandLine(LightningCLI):
                 config.return_predictions = False  # they are files; thousands would not fit the memory
 
     def before_fit(self) -> None:
-        """Finds out what is wrong with the input before the run has a folder."""
+        """Finds out what is wrong with the input before the run has a folder.
+
+        Raises:
+            ValueError, FileNotFoundError: for an image, a mask, a prompt or a checkpoint that is wrong or missing.
+        """
+        checkpoint = self.config.fit.ckpt_path
+        if checkpoint is not None and checkpoint.endswith(".ckpt") and not Path(checkpoint).is_file():
+            raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {checkpoint!r}, which does not exist")
         if isinstance(self.model, Segmenter):
             self.model.pairs_of_image()
 

@@ -285,12 +285,20 @@ class Segmenter(SampleModule):
             self._resume()
 
     def _resume(self) -> None:
-        """Goes on from a checkpoint, if one was loaded: its time-lapse, its clock, and which pairs have settled."""
+        """Goes on from a checkpoint, if one was loaded: its time-lapse, its clock, and which pairs have settled.
+
+        Raises:
+            ValueError: for a checkpoint of something else.
+        """
         if not self._restored:
             return
-        state, progress = self._restored["state_dict"], self._restored["progress"]
-        trained = {k.removeprefix("alpha."): v for k, v in state.items() if k.startswith("alpha.")}
-        self.alpha.load_state_dict(trained, strict=False)
+        state = {k.removeprefix("alpha."): v for k, v in self._restored["state_dict"].items() if k.startswith("alpha.")}
+        own = {name: p for name, p in self.alpha.named_parameters() if p.requires_grad}
+        shapes, expected = ({k: tuple(v.shape) for k, v in some.items()} for some in (state, own))
+        if shapes != expected or "progress" not in self._restored:
+            raise ValueError(f"ckpt_path: expected a fit's checkpoint with the parameters {expected}, got {shapes}")
+        self.alpha.load_state_dict(state, strict=False)
+        progress = self._restored["progress"]
         self.frames = [frame.to(self.device) / 255 for frame in progress["frames"]]
         self._started = time.perf_counter() - progress["seconds"]
         self.guard.load_state_dict(progress["guard"])

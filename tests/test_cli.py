@@ -143,6 +143,7 @@ def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
         ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 400"),
         ("--trainer.devices=none", "trainer: `devices` selected with"),
         ("--trainer.devices=0", "trainer: `Trainer(devices="),
+        ("--ckpt_path=nowhere.ckpt", "ckpt_path: expected a checkpoint file, got 'nowhere.ckpt', which does not exist"),
         ("--model.iterations=0", "iterations: expected at least 1, got 0"),
         (
             "--model.loss.teacher.path=./nowhere",

@@ -211,6 +211,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_segmenter: Make, make_tr
     assert after.record["seconds"] > kept["progress"]["seconds"] > 0
 
 
+def test_a_run_does_not_go_on_from_the_checkpoint_of_another(make_segmenter: Make, make_trainer: Make) -> None:
+    folder = fit(make_segmenter(iterations=1), make_trainer())
+    (kept,) = folder.glob("checkpoints/*.ckpt")
+    with pytest.raises(ValueError, match=r"^ckpt_path: expected a fit's checkpoint with the parameters .*24, 24.*got .*16, 16"):
+        fit(make_segmenter(resolution=24), make_trainer(), ckpt_path=str(kept))
+
+
 def test_a_pair_gets_the_same_mask_alone_and_in_a_batch(make_segmenter: Make) -> None:
     images = [torch.rand(3, 20, 28), torch.rand(3, 16, 16), torch.rand(3, 40, 9)]
     pairs = [
@@ -276,6 +283,16 @@ def test_ctrl_c_keeps_what_there_is(make_segmenter: Make, make_trainer: Make) ->
     assert result["interrupted"] is True
     assert Image.open(folder / "mask.png").size == (28, 20)
     assert Image.open(folder / "timelapse.gif").n_frames == 3
+    again = make_trainer()
+    again.fit(make_segmenter(iterations=50), ckpt_path=str(folder / "checkpoints" / "last.ckpt"))
+    assert json.loads((Path(again.log_dir) / "result.json").read_text())["iterations"] == 50
+
+
+def test_ctrl_c_leaves_no_checkpoint_where_none_is_wanted(make_segmenter: Make, make_trainer: Make) -> None:
+    trainer = make_trainer(CtrlC(), enable_checkpointing=False)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        trainer.fit(make_segmenter(iterations=50))
+    assert (Path(trainer.log_dir) / "mask.png").exists() and not list(Path(trainer.log_dir).rglob("*.ckpt"))
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
