@@ -16,6 +16,8 @@ from peekaboo.data.scenes import noun_phrase, vocabulary
 from peekaboo.functional.diffusion import add_noise
 from peekaboo.functional.masks import iou
 from peekaboo.guides import Depth
+from peekaboo.pretraining import quality
+from peekaboo.pretraining.quality import word_gaps
 from peekaboo.teachers import Diffusion
 from peekaboo.teachers.base import ASSETS
 from peekaboo.words import known_names
@@ -127,6 +129,29 @@ def test_pairs_prompted_with_one_of_them() -> None:
     other = [float(iou(r.mask[None], s.others[None])) for r, s in zip(results, samples, strict=True)]
     assert sum(right) / 8 > 0.6
     assert sum(other) / 8 < 0.2
+
+
+def test_some_words_are_known_better_than_others() -> None:
+    gaps = word_gaps(Diffusion("embedded"), ["pizza slice", "hammer"], each=3)
+    assert list(gaps) == ["hammer", "pizza slice"]  # least first
+    assert gaps["hammer"] < 0.1 < 0.2 < gaps["pizza slice"]
+
+
+def test_a_words_gap_is_one_error_over_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A denoiser that is wrong by 1 with the caption and by 2 without has errors of 1 and 4: a gap of 3."""
+    teacher = Diffusion("embedded")
+    drawn: list[torch.Tensor] = []
+
+    def keep(z: torch.Tensor, eps: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
+        drawn.append(eps)
+        return add_noise(z, eps, alpha_bar)
+
+    def predict(z_t: torch.Tensor, t: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return drawn[-1] + (2 if torch.equal(text[0], teacher.embed([""])[0]) else 1)
+
+    monkeypatch.setattr(quality, "add_noise", keep)
+    monkeypatch.setattr(teacher, "predict_noise", predict)
+    assert word_gaps(teacher, ["rocket"], each=2) == {"rocket": pytest.approx(3, rel=1e-5)}
 
 
 @pytest.mark.parametrize("config", ["raster", "fourier", "fourier_bilateral", "rgb_bilateral", "depth_bilateral", "clip"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ from ..teachers.clip import CLIP
 from ..teachers.diffusion import Diffusion
 from .data import to_tensor
 from .depth import align
+from .unet import VALIDATION_SEED
 
 TIMESTEPS = (100, 300, 500, 700, 900)
+MASK_TIMESTEPS = (100, 200, 300, 400)  # where the embedded variants ask the teacher
+LEAST, MOST = 12, 3  # words that are listed
 
 
 def scenes(kind: Kind, count: int) -> list[Scene]:
@@ -96,6 +100,37 @@ def noise_errors(teacher: Diffusion, items: list[Scene]) -> list[dict[str, float
 
 
 @torch.no_grad()
+def word_gaps(teacher: Diffusion, names: list[str], each: int = 5) -> dict[str, float]:
+    """How much each name tells the teacher: the noise error without a caption over that with the right one, minus 1.
+
+    Args:
+        teacher: the denoiser.
+        names: of the vocabulary.
+        each: single-object scenes of each name, of the validation's seed; t in ``MASK_TIMESTEPS``.
+
+    Returns:
+        The gap of each name, least first. Near 0, a prompt of that name finds nothing.
+    """
+    items: dict[str, list[Scene]] = {name: [] for name in names}
+    index = 0
+    while any(len(found) < each for found in items.values()):
+        scene = compose(VALIDATION_SEED, index)
+        index += 1
+        if len(items.get(scene.names[0], [scene] * each)) < each:
+            items[scene.names[0]].append(scene)
+    generator = torch.Generator().manual_seed(0)
+    gaps = {}
+    for name, found in items.items():
+        z = teacher.encode(stack(found)).repeat(len(MASK_TIMESTEPS), 1, 1, 1)
+        t = torch.tensor(MASK_TIMESTEPS).repeat_interleave(each)
+        eps = torch.randn(z.shape, generator=generator)
+        z_t = add_noise(z, eps, teacher.alpha_bar(t))
+        error = [F.mse_loss(teacher.predict_noise(z_t, t, teacher.embed([c] * len(z))), eps) for c in (noun_phrase(name), "")]
+        gaps[name] = float(error[1] / error[0] - 1)
+    return dict(sorted(gaps.items(), key=lambda item: item[1]))
+
+
+@torch.no_grad()
 def sample_recognition(folder: Path, clip: CLIP, each: int, guidance: float = 5.0, steps: int = 25) -> dict[str, Any]:
     """Share of sampled images whose name CLIP finds among 122, and the pictures of the first of each name."""
     from diffusers import StableDiffusionPipeline
@@ -125,6 +160,10 @@ def measure(folder: Path, count: int, each: int, pictures: Path | None) -> dict[
         "depth": depth_errors(depth, singles + scenes("pair", count)),
         "noise_error": noise_errors(teacher, singles),
     }
+    gaps = word_gaps(teacher, list(vocabulary()))
+    ranked = list(gaps.items())
+    least, most = dict(ranked[:LEAST]), dict(ranked[-MOST:])
+    result["word_gap"] = {"median": statistics.median(gaps.values()), "least": least, "most": most}
     if each:
         samples = sample_recognition(folder / "teacher", clip, each)
         result["samples_recognised"] = samples["share"]
