@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="benchmark scenes of each kind")
     parser.add_argument("--each", type=int, default=4, help="samples of each of the 122 names; 0 for none")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
-    parser.add_argument("--pictures", type=Path, help="PNG file for one sample of each name")
+    parser.add_argument("--pictures", type=Path, help="picture file for one sample of each name")
     options = parser.parse_args()
     text = json.dumps(measure(options.folder, options.count, options.each, options.pictures), indent=2)
     print(text)
