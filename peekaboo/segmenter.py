@@ -98,7 +98,6 @@ class Segmenter(SampleModule):
         self.threshold, self.max_skipped = threshold, max_skipped
         self.settled = settled
         self.pairs: list[Sample] = []
-        self._restored: dict[str, Any] = {}
 
     # ---- one optimisation -------------------------------------------------------------------------------------------
 
@@ -230,7 +229,6 @@ class Segmenter(SampleModule):
             pairs = self.pairs_of_image()
             self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
             self.begin(pairs, [self.seed + i for i in range(len(pairs))])
-            self._resume()
 
     def pairs_of_image(self) -> list[Sample]:
         """Reads what ``fit`` segments.
@@ -280,25 +278,18 @@ class Segmenter(SampleModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._restored = checkpoint
-        if self.pairs:  # the trainer loads after `setup`
-            self._resume()
-
-    def _resume(self) -> None:
-        """Goes on from a checkpoint, if one was loaded: its time-lapse, its clock, and which pairs have settled.
+        """Goes on with a run's time-lapse, its clock, and the pairs that had settled; the trainer loads the parameters.
 
         Raises:
             ValueError: for a checkpoint of something else.
         """
-        if not self._restored:
+        if not self.pairs:  # `test` and `predict` begin each alpha anew
             return
-        state = {k.removeprefix("alpha."): v for k, v in self._restored["state_dict"].items() if k.startswith("alpha.")}
-        own = {name: p for name, p in self.alpha.named_parameters() if p.requires_grad}
-        shapes, expected = ({k: tuple(v.shape) for k, v in some.items()} for some in (state, own))
-        if shapes != expected or "progress" not in self._restored:
-            raise ValueError(f"ckpt_path: expected a fit's checkpoint with the parameters {expected}, got {shapes}")
-        self.alpha.load_state_dict(state, strict=False)
-        progress = self._restored["progress"]
+        state = {k.removeprefix("alpha."): tuple(v.shape) for k, v in checkpoint["state_dict"].items() if k.startswith("alpha.")}
+        own = {name: tuple(p.shape) for name, p in self.alpha.named_parameters() if p.requires_grad}
+        if state != own or "progress" not in checkpoint:
+            raise ValueError(f"ckpt_path: expected a fit's checkpoint with the parameters {own}, got {state}")
+        progress = checkpoint["progress"]
         self.frames = [frame.to(self.device) / 255 for frame in progress["frames"]]
         self._started = time.perf_counter() - progress["seconds"]
         self.guard.load_state_dict(progress["guard"])
