@@ -123,16 +123,17 @@ class SaveResults(Callback):
         self._write(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and not self._written:
-            self._write(trainer, pl_module)
-            if self._written and trainer.checkpoint_callback is not None and trainer.world_size == 1:  # others need not be there
-                place = self._folder / "checkpoints" / "last.ckpt"
-                trainer.save_checkpoint(place)
-                rank_zero_info(f"to go on, add --ckpt_path {place}")
-
-    def _write(self, trainer: Trainer, module: LightningModule) -> None:
-        if not isinstance(module, Segmenter) or not trainer.is_global_zero or not module.pairs or self._written:
+        if not isinstance(exception, KeyboardInterrupt) or not self._write(trainer, pl_module):
             return
+        if trainer.checkpoint_callback is not None and trainer.world_size == 1:  # other processes need not come here
+            place = self._folder / "checkpoints" / "last.ckpt"
+            trainer.save_checkpoint(place)
+            rank_zero_info(f"to go on, add --ckpt_path {place}")
+
+    def _write(self, trainer: Trainer, module: LightningModule) -> bool:
+        """Writes them once; returns whether it did."""
+        if not isinstance(module, Segmenter) or not trainer.is_global_zero or not module.pairs or self._written:
+            return False
         self._written = True
         folder, several = self._folder, len(module.pairs) > 1
         for i, result in enumerate(module.results(trainer.global_step)):
@@ -143,6 +144,7 @@ class SaveResults(Callback):
             rank_zero_info(summary(result, place))
             if result.record["skipped_steps"]:
                 rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
+        return True
 
 
 def summary(result: Result, folder: Path) -> str:

@@ -40,8 +40,7 @@ def training_scene(seed: int, index: int, size: int = 128, recolour: float = 0.0
     partial = bool(rng.random() < 0.05)
     families = (("flat",), HARD_BACKGROUNDS, TRAINING_BACKGROUNDS)
     backgrounds = families[rng.choice(3, p=[0.30, 0.25, 0.45])]
-    shown = {"recolour": recolour, "ghosts": ghosts}
-    return compose(seed, index, kind, size=size, partial=partial, backgrounds=backgrounds, **shown)
+    return compose(seed, index, kind, size=size, partial=partial, backgrounds=backgrounds, recolour=recolour, ghosts=ghosts)
 
 
 def training_caption(scene: Scene, rng: np.random.Generator) -> str:

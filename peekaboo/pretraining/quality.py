@@ -1,6 +1,7 @@
 """How good the embedded models are: ``python -m peekaboo.pretraining.quality [--folder FOLDER] [--output FILE.json]``.
 
-Measured on the single-object scenes of the benchmark, which no training saw; the samples are recognised by the embedded CLIP.
+Measured on the single-object scenes of the benchmark, and word by word on those of the validation's seed, which no training saw
+either; the samples are recognised by the embedded CLIP.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ def depth_errors(depth: Depth, items: list[Scene]) -> dict[str, float]:
     }
 
 
+def _noise_error(teacher: Diffusion, z: Tensor, t: Tensor, eps: Tensor, captions: list[str]) -> float:
+    """Mean squared error of the noise that the teacher finds in latents (N, C, h, w), at timesteps (N,), given N captions."""
+    z_t = add_noise(z, eps, teacher.alpha_bar(t))
+    return float(F.mse_loss(teacher.predict_noise(z_t, t, teacher.embed(captions)), eps))
+
+
 @torch.no_grad()
 def noise_errors(teacher: Diffusion, items: list[Scene]) -> list[dict[str, float]]:
     """Mean squared noise error by timestep, with the right caption, none, and a wrong one; same noise for all three."""
@@ -93,8 +100,7 @@ def noise_errors(teacher: Diffusion, items: list[Scene]) -> list[dict[str, float
     rows = []
     for step in TIMESTEPS:
         t = torch.full((len(items),), step)
-        z_t = add_noise(z, eps, teacher.alpha_bar(t))
-        row = {key: float(F.mse_loss(teacher.predict_noise(z_t, t, teacher.embed(c)), eps)) for key, c in captions.items()}
+        row = {key: _noise_error(teacher, z, t, eps, c) for key, c in captions.items()}
         rows.append({"t": step, **row, "gap": row["wrong"] / row["right"] - 1})
     return rows
 
@@ -116,17 +122,17 @@ def word_gaps(teacher: Diffusion, names: list[str], each: int = 5) -> dict[str, 
     while any(len(found) < each for found in items.values()):
         scene = compose(VALIDATION_SEED, index)
         index += 1
-        if len(items.get(scene.names[0], [scene] * each)) < each:
-            items[scene.names[0]].append(scene)
+        (name,) = scene.names
+        if name in items and len(items[name]) < each:
+            items[name].append(scene)
     generator = torch.Generator().manual_seed(0)
     gaps = {}
     for name, found in items.items():
         z = teacher.encode(stack(found)).repeat(len(MASK_TIMESTEPS), 1, 1, 1)
         t = torch.tensor(MASK_TIMESTEPS).repeat_interleave(each)
         eps = torch.randn(z.shape, generator=generator)
-        z_t = add_noise(z, eps, teacher.alpha_bar(t))
-        error = [F.mse_loss(teacher.predict_noise(z_t, t, teacher.embed([c] * len(z))), eps) for c in (noun_phrase(name), "")]
-        gaps[name] = float(error[1] / error[0] - 1)
+        right, none = (_noise_error(teacher, z, t, eps, [caption] * len(z)) for caption in (noun_phrase(name), ""))
+        gaps[name] = none / right - 1
     return dict(sorted(gaps.items(), key=lambda item: item[1]))
 
 
