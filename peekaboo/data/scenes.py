@@ -10,6 +10,7 @@ The same ``(seed, index)`` gives the same scene on every machine; see :func:`com
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -37,6 +38,7 @@ SIZES: dict[Kind, tuple[float, float]] = {
 OF_ONE_COLOUR = frozenset({"red car", "red apple", "green apple"})
 GHOST = (0.2, 0.9)  # opacities of an object that shines through
 MIN_VISIBLE = 0.65  # every object keeps this share of its own area uncovered
+EMPHASISED = 0.5  # share of the scenes that show one of the words to emphasise
 SIMILAR = 8  # a "similar" distractor is one of that many nearest names by mean colour
 
 
@@ -179,9 +181,10 @@ def _recoloured(layer: NDArray[np.float32], rng: np.random.Generator) -> NDArray
     return np.concatenate((rgb, layer[..., 3:]), axis=-1).astype(np.float32)
 
 
-def _choose_names(kind: Kind, rng: np.random.Generator) -> list[str]:
+def _choose_names(kind: Kind, rng: np.random.Generator, emphasis: Sequence[str]) -> list[str]:
     names = list(vocabulary())
-    first = names[rng.integers(len(names))]
+    firsts = list(emphasis) if emphasis and rng.random() < EMPHASISED else names
+    first = firsts[rng.integers(len(firsts))]
     if kind == "single":
         return [first]
     if kind == "referring":
@@ -222,6 +225,7 @@ def compose(
     backgrounds: tuple[str, ...] = TRAINING_BACKGROUNDS,
     recolour: float = 0.0,
     ghosts: float = 0.0,
+    emphasis: Sequence[str] = (),
 ) -> Scene:
     """Composes one scene.
 
@@ -234,20 +238,23 @@ def compose(
         backgrounds: families to choose from.
         recolour: share of the objects that are shown in a colour that is not theirs.
         ghosts: share of the scenes that name several objects in which one of them shines through, at an opacity in ``GHOST``.
+        emphasis: names of which half of the scenes show one, whatever else they show.
 
     Returns:
         The scene; equal arguments give equal pixels.
 
     Raises:
-        ValueError: for an unknown kind or a size under 16.
+        ValueError: for an unknown kind or a size under 16, or if ``emphasis`` has a word that is not in the vocabulary.
     """
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if size < 16:
         raise ValueError(f"size: expected at least 16 pixels, got {size}")
+    if unknown := sorted(set(emphasis) - set(vocabulary())):
+        raise ValueError(f"emphasis: expected words of the embedded world, got {', '.join(unknown)}")
     rng = np.random.default_rng([seed, index, KINDS.index(kind)])
     background = backgrounds[rng.integers(len(backgrounds))]
-    names = _choose_names(kind, rng)
+    names = _choose_names(kind, rng, emphasis)
     if kind == "referring":
         layers, prompt, meant = _referring(names[0], rng, size)
         named: tuple[int, ...] = (meant,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ FIRST_TRAINING_SEED = 1000
 HARD_BACKGROUNDS = ("noisy", "checkered", "photo")
 
 
-def training_scene(seed: int, index: int, size: int = 128, recolour: float = 0.0, ghosts: float = 0.0) -> Scene:
+def training_scene(
+    seed: int, index: int, size: int = 128, recolour: float = 0.0, ghosts: float = 0.0, emphasis: Sequence[str] = ()
+) -> Scene:
     """Returns one scene of the training mixture: 50 % single objects, 35 % pairs, 5 % triples, 10 % referring.
 
     A caption that names only one of two objects teaches that the other may stay: the fewer there are (one in twenty pairs and
@@ -33,6 +35,7 @@ def training_scene(seed: int, index: int, size: int = 128, recolour: float = 0.0
         recolour: share of the objects in a colour that is not theirs: what is learned from them does not go by colour alone.
         ghosts: share of the pairs and triples with one object that shines through and is named all the same: what a caption
             leaves out is not there even faintly, as a mask that closes over an object needs it.
+        emphasis: names of which half of the scenes show one: those that the model knows least, say.
     """
     rng = np.random.default_rng([seed, index])
     kinds: tuple[Kind, ...] = ("single", "pair", "triple", "referring")
@@ -40,7 +43,17 @@ def training_scene(seed: int, index: int, size: int = 128, recolour: float = 0.0
     partial = bool(rng.random() < 0.05)
     families = (("flat",), HARD_BACKGROUNDS, TRAINING_BACKGROUNDS)
     backgrounds = families[rng.choice(3, p=[0.30, 0.25, 0.45])]
-    return compose(seed, index, kind, size=size, partial=partial, backgrounds=backgrounds, recolour=recolour, ghosts=ghosts)
+    return compose(
+        seed,
+        index,
+        kind,
+        size=size,
+        partial=partial,
+        backgrounds=backgrounds,
+        recolour=recolour,
+        ghosts=ghosts,
+        emphasis=emphasis,
+    )
 
 
 def training_caption(scene: Scene, rng: np.random.Generator) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,14 @@ from .data import SceneStream, to_tensor, training_caption, training_scene
 
 
 class _Scenes(Dataset[tuple[Tensor, str]]):
-    def __init__(self, seed: int, count: int, recolour: float, ghosts: float) -> None:
-        self.seed, self.count, self.recolour, self.ghosts = SceneStream(seed).seed, count, recolour, ghosts
+    def __init__(self, seed: int, count: int, mixture: dict[str, Any]) -> None:
+        self.seed, self.count, self.mixture = SceneStream(seed).seed, count, mixture
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[Tensor, str]:
-        scene = training_scene(self.seed, index, recolour=self.recolour, ghosts=self.ghosts)
+        scene = training_scene(self.seed, index, **self.mixture)
         return to_tensor(scene), training_caption(scene, np.random.default_rng([self.seed, index, 1]))
 
 
@@ -50,7 +51,7 @@ class LatentSceneData(LightningDataModule):
         batch_size: scenes a batch.
         seed: of the scenes.
         num_workers: processes that compose while the bank is filled.
-        recolour, ghosts: see :func:`peekaboo.pretraining.data.training_scene`.
+        recolour, ghosts, emphasis: see :func:`peekaboo.pretraining.data.training_scene`.
     """
 
     def __init__(
@@ -63,19 +64,19 @@ class LatentSceneData(LightningDataModule):
         num_workers: int = 2,
         recolour: float = 0.0,
         ghosts: float = 0.0,
+        emphasis: list[str] = [],  # noqa: B006
     ) -> None:
         super().__init__()
         self.vae, self.cache, self.count = Path(vae), Path(cache), count
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
-        self.recolour, self.ghosts = recolour, ghosts
+        self.mixture = {"recolour": recolour, "ghosts": ghosts, "emphasis": emphasis}
 
     def prepare_data(self) -> None:
         weights = self.vae / "diffusion_pytorch_model.safetensors"
         identity = {
             "seed": self.seed,
             "count": self.count,
-            "recolour": self.recolour,
-            "ghosts": self.ghosts,
+            **self.mixture,
             "vae": str(self.vae),
             "written": weights.stat().st_mtime_ns,
         }
@@ -92,7 +93,7 @@ class LatentSceneData(LightningDataModule):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         vae = AutoencoderKL.from_pretrained(self.vae, dtype=torch.float32, low_cpu_mem_usage=False).to(device).eval()
         means, deviations, captions = [], [], []
-        loader = DataLoader(_Scenes(self.seed, self.count, self.recolour, self.ghosts), 64, num_workers=self.num_workers)
+        loader = DataLoader(_Scenes(self.seed, self.count, self.mixture), 64, num_workers=self.num_workers)
         for image, caption in tqdm(loader, "encoding scenes", unit="batch"):
             with torch.autocast(device, torch.bfloat16):
                 posterior = vae.encode(image.to(device) * 2 - 1).latent_dist

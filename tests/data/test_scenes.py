@@ -239,6 +239,19 @@ def test_one_of_several_named_objects_may_shine_through() -> None:
     assert 0.2 < np.mean(changed) < 0.8
 
 
+def test_half_of_the_scenes_show_a_word_to_emphasise() -> None:
+    words = ["hammer", "chair"]
+    kinds: tuple[Kind, ...] = ("single", "pair", "referring")
+    for kind in kinds:
+        names = [compose(SEED, i, kind, size=16, emphasis=words).names for i in range(200)]
+        assert abs(np.mean([bool(set(words) & set(shown)) for shown in names]) - 0.51) < 0.11  # 3 deviations
+        others = {name for shown in names for name in shown} - set(words)
+        assert len(others) > 40  # the other half, and the neighbours, are of all words
+    assert np.mean([bool(set(words) & set(training_scene(2000, i, 16, emphasis=words).names)) for i in range(100)]) > 0.35
+    with pytest.raises(ValueError, match="emphasis: expected words of the embedded world, got hamer"):
+        compose(SEED, 0, emphasis=["chair", "hamer"])
+
+
 def test_training_captions_name_what_is_there() -> None:
     rng = np.random.default_rng(0)
     for index in range(80):

@@ -95,6 +95,8 @@ def test_the_bank_is_encoded_once(parts: Path) -> None:
     assert record.stat().st_mtime_ns == written
     LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=2, num_workers=0).prepare_data()
     assert len(json.loads(record.read_text())["captions"]) == 2
+    LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=20, num_workers=0, emphasis=["owl"]).prepare_data()
+    assert sum("owl" in caption for caption in json.loads(record.read_text())["captions"]) >= 4
 
 
 def test_trainings_go_on_from_what_is_there(parts: Path, tmp_path: Path) -> None:
