@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from lightning import Trainer
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
+from peekaboo.data.scenes import ASSETS
 from peekaboo.guides import Depth
+from peekaboo.pretraining import average
 from peekaboo.pretraining.clip import CLIPTraining
 from peekaboo.pretraining.data import SceneStreamData
 from peekaboo.pretraining.depth import DepthTraining
@@ -97,6 +100,35 @@ def test_the_bank_is_encoded_once(parts: Path) -> None:
     assert len(json.loads(record.read_text())["captions"]) == 2
     LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=20, num_workers=0, emphasis=["owl"]).prepare_data()
     assert sum("owl" in caption for caption in json.loads(record.read_text())["captions"]) >= 4
+
+
+def test_the_mean_of_two_denoisers(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(parts / "teacher", other)
+    torch.manual_seed(1)
+    network = UNet2DConditionModel.from_pretrained(other, subfolder="unet", low_cpu_mem_usage=False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    network.save_pretrained(other / "unet")
+    command = ["average", str(parts / "teacher"), str(other), "--output", str(tmp_path / "mean"), "--share", "0.25"]
+    monkeypatch.setattr("sys.argv", command)
+    assert average.main() == 0
+    first, second, mean = (
+        UNet2DConditionModel.from_pretrained(folder, subfolder="unet", low_cpu_mem_usage=False).state_dict()
+        for folder in (parts / "teacher", other, tmp_path / "mean")
+    )
+    for name, tensor in mean.items():
+        torch.testing.assert_close(tensor.float(), 0.75 * first[name].float() + 0.25 * second[name].float(), rtol=1e-3, atol=1e-3)
+    Diffusion(str(tmp_path / "mean"))  # complete, and it opens
+    assert average.main() == 1 and "output: expected a new folder" in capsys.readouterr().err
+    for arguments, message in (
+        ((parts, other, tmp_path / "x"), "expected the folder of a pipeline"),
+        ((parts / "teacher", ASSETS / "teacher", tmp_path / "x"), "of the same sizes"),
+        ((parts / "teacher", other, tmp_path / "x", 1.5), r"share: expected a number in \[0, 1\], got 1.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            average.average_denoisers(*arguments)
+    assert not (tmp_path / "x").exists()
 
 
 def test_trainings_go_on_from_what_is_there(parts: Path, tmp_path: Path) -> None:
