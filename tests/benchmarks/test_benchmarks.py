@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import bilateral
 import evidence
@@ -13,6 +14,7 @@ import pytest
 import quality
 import reference
 import scaling
+import startup
 import torch
 from conftest import SIDE
 from stable_diffusion_14 import TEXT, UNET, VAE, save_random
@@ -108,3 +110,22 @@ def test_evidence_tells_the_named_object_from_the_other(monkeypatch: pytest.Monk
     rows = run(evidence, monkeypatch, *arguments)["rows"]
     assert [row["timesteps"] for row in rows] == ["20-200", "200-600"]
     assert all(row["named"] < row["ground"] for row in rows)  # the shipped teacher wants more of what it is told to see
+
+
+def test_startup_times_a_run_and_its_imports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(startup, monkeypatch, "--config", "raster.yaml", "--repeats", "1")
+    seconds: Any = found["seconds"]
+    assert 0 < seconds["to the first iteration"][0] < seconds["to the end"][0]
+    assert found["imports"]["torch"] > 0.1  # type: ignore[index]
+    assert "| to the first iteration |" in capsys.readouterr().out
+
+
+def test_startup_says_what_went_wrong() -> None:
+    with pytest.raises(SystemExit, match="no_such"):
+        startup.start("no_such.yaml")
+    lines = [
+        "import time: self [us] | cumulative | package",
+        "import time:   1500000 |    1600000 |   torch.nn",
+        "import time: 5 | 6 | torch",
+    ]
+    assert startup.import_seconds("\n".join(lines)) == {"torch": 1.500005}
