@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from peekaboo.cli import main
+from peekaboo.cli import script
 
 sys.path.insert(0, str(Path.cwd()))  # so that YAML can name classes in a file of the user's own
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,11 @@ class CommandLine(LightningCLI):
                 config.trainer.logger = False  # the evaluation's folder is the record
             if self.subcommand == "predict":
                 config.return_predictions = False  # they are files; thousands would not fit the memory
+
+    def instantiate_classes(self) -> None:
+        """Builds everything, and from then on lets garbage be collected: `peekaboo.cli.script` had not."""
+        super().instantiate_classes()
+        gc.enable()
 
     def before_fit(self) -> None:
         """Finds out what is wrong with the input before the run has a folder.

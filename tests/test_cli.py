@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +20,10 @@ from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
-from peekaboo.callbacks import SaveResults
-from peekaboo.cli import drop_stale_mask, explain, find_config, main
+from peekaboo import cli
+from peekaboo.callbacks import MaskBoard, SaveResults
+from peekaboo.cli import drop_stale_mask, explain, find_config, main, script
+from peekaboo.lightning_cli import CommandLine
 from peekaboo.losses import ScoreDistillation
 from peekaboo.messages import one_line
 
@@ -66,6 +70,41 @@ def test_the_script_exits_with_the_code_and_without_a_traceback(fit_arguments: A
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == "error: image: expected an image file, got 'nowhere.png', which does not exist"
+
+
+def test_the_collector_rests_while_the_script_starts_and_no_longer(
+    fit_arguments: Arguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, ended = {}, []
+
+    def note(moment: str) -> Callable[..., None]:
+        return lambda *_: states.update({moment: gc.isenabled()})
+
+    monkeypatch.setattr(CommandLine, "before_instantiate_classes", note("while it is built"))
+    monkeypatch.setattr(MaskBoard, "on_train_batch_start", note("in the first iteration"))
+    monkeypatch.setattr(cli.threading, "active_count", lambda: 1)  # other tests may have left some
+    monkeypatch.setattr(cli.atexit, "_run_exitfuncs", lambda: ended.append("functions"))
+    monkeypatch.setattr(cli.os, "_exit", ended.append)
+    monkeypatch.setattr(sys, "argv", ["cli.py", *fit_arguments("raster.yaml")])
+    script()
+    assert states == {"while it is built": False, "in the first iteration": True}
+    assert ended == ["functions", 0]
+
+
+def test_the_script_waits_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "main", lambda: 3)
+    monkeypatch.setattr(cli.os, "_exit", lambda code: pytest.fail("ended at once"))
+    leave = threading.Event()
+    thread = threading.Thread(target=leave.wait)
+    thread.start()
+    try:
+        with pytest.raises(SystemExit) as done:
+            script()
+    finally:
+        leave.set()
+        thread.join()
+        gc.enable()
+    assert done.value.code == 3
 
 
 # ---- images --------------------------------------------------------------------------------------------------------------
