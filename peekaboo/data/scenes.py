@@ -74,6 +74,12 @@ def vocabulary() -> dict[str, str]:
         return {row["name"]: row["code_points"] for row in csv.DictReader(file)}
 
 
+def check_emphasis(names: Sequence[str]) -> None:
+    """Raises a ValueError if one of the names to emphasise is not in the vocabulary."""
+    if unknown := sorted(set(names) - set(vocabulary())):
+        raise ValueError(f"emphasis: expected words of the embedded world, got {', '.join(unknown)}")
+
+
 @cache
 def sprite(name: str) -> Image.Image:
     """Returns the RGBA sprite of one name, cropped to its visible pixels.
@@ -250,8 +256,7 @@ def compose(
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if size < 16:
         raise ValueError(f"size: expected at least 16 pixels, got {size}")
-    if unknown := sorted(set(emphasis) - set(vocabulary())):
-        raise ValueError(f"emphasis: expected words of the embedded world, got {', '.join(unknown)}")
+    check_emphasis(emphasis)
     rng = np.random.default_rng([seed, index, KINDS.index(kind)])
     background = backgrounds[rng.integers(len(backgrounds))]
     names = _choose_names(kind, rng, emphasis)

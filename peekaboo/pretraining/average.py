@@ -59,7 +59,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         average_denoisers(options.first, options.second, options.output, options.share)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(options.output)

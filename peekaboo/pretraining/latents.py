@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from tqdm import tqdm
 
+from ..data.scenes import check_emphasis
 from .data import SceneStream, to_tensor, training_caption, training_scene
 
 
@@ -67,6 +68,7 @@ class LatentSceneData(LightningDataModule):
         emphasis: list[str] = [],  # noqa: B006
     ) -> None:
         super().__init__()
+        check_emphasis(emphasis)  # here, or a worker would say it, with its traceback, when the bank is filled
         self.vae, self.cache, self.count = Path(vae), Path(cache), count
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.mixture = {"recolour": recolour, "ghosts": ghosts, "emphasis": emphasis}

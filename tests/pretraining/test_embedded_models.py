@@ -100,6 +100,8 @@ def test_the_bank_is_encoded_once(parts: Path) -> None:
     assert len(json.loads(record.read_text())["captions"]) == 2
     LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=20, num_workers=0, emphasis=["owl"]).prepare_data()
     assert sum("owl" in caption for caption in json.loads(record.read_text())["captions"]) >= 4
+    with pytest.raises(ValueError, match="emphasis: expected words of the embedded world, got hamer"):
+        LatentSceneData(str(parts / "vae"), str(parts / "latents"), emphasis=["owl", "hamer"])
 
 
 def test_the_mean_of_two_denoisers(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
