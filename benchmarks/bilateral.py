@@ -22,7 +22,7 @@ from kornia.filters import joint_bilateral_blur
 from reference import plain_filter
 from torch import Tensor
 
-from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights
+from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights, pad_weights
 
 SIGMA_SPACE, TOLERANCE = 5.0, 0.08
 FORMS = ("ours", "ours, all passes", "ours, compiled", "plain", "kornia")
@@ -31,6 +31,7 @@ FORMS = ("ours", "ours, all passes", "ours, compiled", "plain", "kornia")
 def forms(guide: Tensor, passes: int, error: float) -> dict[str, Callable[[Tensor], Tensor]]:
     """The forms of one filter, ready for the guide."""
     weights = bilateral_weights(guide, 3, SIGMA_SPACE, TOLERANCE)
+    padded = pad_weights(weights)
 
     def kornia(x: Tensor) -> Tensor:
         for _ in range(passes):
@@ -38,9 +39,9 @@ def forms(guide: Tensor, passes: int, error: float) -> dict[str, Callable[[Tenso
         return x
 
     return {
-        "ours": lambda x: bilateral_filter(x, weights, passes, error=error),
-        "ours, all passes": lambda x: bilateral_filter(x, weights, passes),
-        "ours, compiled": lambda x: bilateral_filter(x, weights, passes, compiled=True, error=error),
+        "ours": lambda x: bilateral_filter(x, padded, passes, error=error),
+        "ours, all passes": lambda x: bilateral_filter(x, padded, passes),
+        "ours, compiled": lambda x: bilateral_filter(x, padded, passes, compiled=True, error=error),
         "plain": lambda x: plain_filter(x, weights, passes),
         "kornia": kornia,
     }

@@ -137,6 +137,7 @@ def main() -> None:
             segmenter = load(options.config, changes, options.device)
             for count in options.pairs:
                 reset_peak_memory(options.device)
+                torch._dynamo.reset()  # as in a process of its own: after another batch size it would compile for any
                 loop = Loop(segmenter, pairs[:count], options.precision)
                 seconds = median_seconds(loop.step, options.device, options.repeats)
                 row = {"setting": setting or "as configured", "pairs": count, "ms": 1000 * seconds}

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..functional.bilateral import bilateral_filter, bilateral_weights
+from ..functional.bilateral import bilateral_filter, bilateral_weights, pad_weights
 from ..guides.base import Guide
 from .base import Alpha
 
@@ -61,10 +61,10 @@ class Bilateral(Alpha):
         self.field.reset(image, seeds)
         guide = self.guide(image).float()
         weights = bilateral_weights(guide, self.kernel, self.sigma_space, self.tolerance, self.dilation)
-        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("weights", pad_weights(weights, self.dilation), persistent=False)
         if self.gap_passes:
             gap_weights = bilateral_weights(guide, 3, self.sigma_space, self.tolerance)
-            self.register_buffer("gap_weights", gap_weights, persistent=False)
+            self.register_buffer("gap_weights", pad_weights(gap_weights), persistent=False)
 
     def logits(self) -> Tensor:
         options: dict[str, Any] = {"compiled": self.compile_filter, "error": self.error}

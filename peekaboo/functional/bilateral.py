@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -77,6 +78,25 @@ def bilateral_weights(
     return torch.stack(logits, 1).softmax(1)
 
 
+def pad_weights(weights: Tensor, dilation: int = 1) -> Tensor:
+    """Gives the weights the form that :func:`bilateral_filter` takes, with zeros where its rows have their gaps.
+
+    Args:
+        weights: (N, kernel * kernel, H, W) of :func:`bilateral_weights`.
+        dilation: that they were made with.
+
+    Returns:
+        (N, kernel * kernel, H, W + 2 * dilation * (kernel // 2)), contiguous.
+    """
+    radius = dilation * (_side(weights) // 2)
+    return F.pad(weights, (radius, radius)).contiguous()
+
+
+def _side(weights: Tensor) -> int:
+    """The window's."""
+    return round(weights.shape[1] ** 0.5)
+
+
 def _starts(kernel: int, dilation: int, row: int) -> list[int]:
     """Where each neighbour's stretch of memory begins, for padded rows of ``row`` numbers in a line."""
     return [dilation * (k // kernel * row + k % kernel) for k in range(kernel * kernel)]
@@ -119,7 +139,12 @@ def _step(x: Tensor, source: Tensor, before: Tensor, weights: Tensor, starts: li
 @cache
 def _compiled_step() -> Callable[[Tensor, Tensor, Tensor, Tensor, list[int], Tensor], None]:
     log.warning("compiling the bilateral filter: the first step takes some seconds more")
-    return torch.compile(_step)
+    return torch.compile(_step, dynamic=False)  # shapes that it may not count on make it slower by a third
+
+
+def _many_shapes() -> AbstractContextManager[Any]:
+    """Lets the compiler make a step for each window and number of maps, where it would give up after eight."""
+    return torch._dynamo.config.patch(recompile_limit=64)
 
 
 def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: int, error: float) -> Tensor:
@@ -127,11 +152,10 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
 
     So each of the k * k products of a step runs over one contiguous stretch of memory for each map.
     """
-    kernel = round(weights.shape[1] ** 0.5)
-    radius, (height, width) = dilation * (kernel // 2), x.shape[-2:]
-    row = width + 2 * radius
+    kernel, (height, width), row = _side(weights), x.shape[-2:], weights.shape[-1]
+    radius = dilation * (kernel // 2)
     length, margin = height * row, radius * (row + 1)
-    flat_weights = F.pad(weights, (radius, radius)).flatten(2)
+    flat_weights = weights.flatten(2)
     rows = F.pad(x[:, 0], (radius, radius)).flatten(1)
     coefficients = chebyshev_coefficients(passes, error)
     # Clenshaw: b_k = c_k x + 2 W b_(k+1) - b_(k+2) from b_d = c_d x on; the sum is c_0 x + W b_1 - b_2.
@@ -145,17 +169,18 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
         products = [list(zip(flat_weights.unbind(1), (m[:, k : k + length] for k in starts), strict=True)) for m in maps]
         total = torch.empty_like(rows)
     here, there = 0, 1  # the newest map, and the one before it, which becomes the next
-    for k in reversed(range(len(coefficients) - 1)):
-        if compiled:
-            _compiled_step()(rows, maps[here], centres[there], flat_weights, starts, factors[k])
-        else:
-            torch.mul(*products[here][0], out=total)
-            for weight, neighbour in products[here][1:]:
-                total.addcmul_(weight, neighbour)
-            centres[there].neg_().add_(total, alpha=2.0 if k else 1.0)
-            if coefficients[k]:
-                centres[there].add_(rows, alpha=coefficients[k])
-        here, there = there, here
+    with _many_shapes() if compiled else nullcontext():
+        for k in reversed(range(len(coefficients) - 1)):
+            if compiled:
+                _compiled_step()(rows, maps[here], centres[there], flat_weights, starts, factors[k])
+            else:
+                torch.mul(*products[here][0], out=total)
+                for weight, neighbour in products[here][1:]:
+                    total.addcmul_(weight, neighbour)
+                centres[there].neg_().add_(total, alpha=2.0 if k else 1.0)
+                if coefficients[k]:
+                    centres[there].add_(rows, alpha=coefficients[k])
+            here, there = there, here
     return centres[here].view(-1, height, row)[..., radius : radius + width].unsqueeze(1).clone()
 
 
@@ -170,7 +195,9 @@ class _Filter(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (weights,) = ctx.saved_tensors
         middle = weights.shape[1] // 2
-        share = weights[:, middle : middle + 1]  # a pixel's weight for itself is 1 before normalisation: 1 / D
+        radius, width = (weights.shape[-1] - gradients[0].shape[-1]) // 2, gradients[0].shape[-1]
+        # A pixel's weight for itself is 1 before normalisation: 1 / D.
+        share = weights[:, middle : middle + 1, :, radius : radius + width]
         return _apply(gradients[0] * share, weights, *ctx.how) / share, None, None, None, None, None
 
 
@@ -181,7 +208,7 @@ def bilateral_filter(
 
     Args:
         x: (N, 1, H, W).
-        weights: (N, kernel * kernel, H, W) of :func:`bilateral_weights`.
+        weights: of :func:`pad_weights`.
         passes: number of applications.
         compiled: fuse each step by `torch.compile`.
         dilation: that the weights were made with.
@@ -194,6 +221,8 @@ def bilateral_filter(
     Raises:
         ValueError: if the shapes do not match.
     """
-    if x.shape[1] != 1 or x.shape[0] != weights.shape[0] or x.shape[-2:] != weights.shape[-2:]:
-        raise ValueError(f"x: expected (N, 1, H, W) for weights {tuple(weights.shape)}, got {tuple(x.shape)}")
+    width = weights.shape[-1] - 2 * dilation * (_side(weights) // 2)
+    expected = (weights.shape[0], 1, weights.shape[-2], width)
+    if x.shape != expected:
+        raise ValueError(f"x: expected {expected} for padded weights {tuple(weights.shape)}, got {tuple(x.shape)}")
     return _Filter.apply(x, weights, passes, compiled, dilation, error)

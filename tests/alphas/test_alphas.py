@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from peekaboo.alphas import Alpha, Bilateral, Competing, Fourier, Raster
-from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights
+from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights, pad_weights
 from peekaboo.guides import RGB
 
 MAKERS: dict[str, Callable[[], Alpha]] = {
@@ -148,14 +148,14 @@ def test_bilateral_is_the_filter_of_its_field_along_its_guide() -> None:
     images = torch.rand(2, 3, 8, 7)
     filtered = start(lambda: Bilateral(Raster(), RGB(), 7, 5, 2.0, 0.3), images, [0, 1])
     raw = start(Raster, images, [0, 1]).logits()
-    expected = bilateral_filter(raw, bilateral_weights(images, 5, 2.0, 0.3), 7)
+    expected = bilateral_filter(raw, pad_weights(bilateral_weights(images, 5, 2.0, 0.3)), 7)
     torch.testing.assert_close(filtered.logits(), expected, rtol=0, atol=1e-6)
     assert not torch.allclose(filtered.logits(), raw, atol=0.1)
 
 
 def test_bilateral_trades_no_more_than_its_error_and_error_zero_trades_nothing() -> None:
     images = torch.rand(1, 3, 24, 24)
-    weights, raw = bilateral_weights(images, 3, 5.0, 0.5), start(Raster, images, [0]).logits()
+    weights, raw = pad_weights(bilateral_weights(images, 3, 5.0, 0.5)), start(Raster, images, [0]).logits()
     exact = bilateral_filter(raw, weights, 40)
     apart = {}
     for error in (0.0, 0.002, 0.2):
@@ -185,7 +185,7 @@ def test_gap_passes_are_passes_of_the_next_pixels_after_the_others() -> None:
     images = torch.rand(2, 3, 12, 10)
     gappy = start(lambda: Bilateral(Raster(), RGB(), 7, 5, 2.0, 0.3, dilation=3, error=0), images, [0, 1]).logits()
     found = start(lambda: Bilateral(Raster(), RGB(), 7, 5, 2.0, 0.3, 3, gap_passes=4, error=0), images, [0, 1]).logits()
-    expected = bilateral_filter(gappy, bilateral_weights(images, 3, 2.0, 0.3), 4)
+    expected = bilateral_filter(gappy, pad_weights(bilateral_weights(images, 3, 2.0, 0.3)), 4)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 

@@ -7,6 +7,7 @@ import logging
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from torch import nn
 from peekaboo.functional.diffusion import add_noise
 from peekaboo.teachers import CLIP, Diffusion
 from peekaboo.teachers.base import LoadError, locate
-from peekaboo.teachers.diffusion import unknown_words
+from peekaboo.teachers.diffusion import _guards_of_frozen_networks, unknown_words
 
 
 @pytest.fixture
@@ -252,6 +253,27 @@ def test_compiled_it_predicts_the_same(pipeline: Path, teacher: Diffusion) -> No
     compiled, text = Diffusion(str(pipeline), compile=True), teacher.embed(["a bear", ""])
     z, t = torch.randn(2, 4, 8, 8), torch.tensor([10, 700])
     torch.testing.assert_close(compiled.predict_noise(z, t, text), teacher.predict_noise(z, t, text), rtol=1e-4, atol=1e-5)
+
+
+def test_of_the_guards_on_modules_the_compiler_keeps_the_identities() -> None:
+    """With baked-in weights nothing else would tell two teachers of one shape from each other."""
+
+    def guard(kind: str, on_module: bool) -> SimpleNamespace:
+        source = SimpleNamespace(is_unspecialized_nn_module=lambda: on_module)
+        return SimpleNamespace(guard_type=kind, orig_guard=SimpleNamespace(source=source))
+
+    guards = [guard("TENSOR_MATCH", False), guard("ID_MATCH", True), guard("TYPE_MATCH", True), guard("ID_MATCH", False)]
+    assert _guards_of_frozen_networks(guards) == [True, True, False, True]
+
+
+@needs_compiler
+def test_compiled_the_encoder_gives_the_same_gradient(pipeline: Path, teacher: Diffusion) -> None:
+    compiled, image, found = Diffusion(str(pipeline), compile=True), torch.rand(1, 3, 16, 16), []
+    for encoder in (teacher, compiled):
+        x = image.clone().requires_grad_()
+        encoder.encode(x).square().sum().backward()
+        found.append(x.grad)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
 def test_checkpointing_keeps_less_and_gives_the_same_gradient(pipeline: Path, teacher: Diffusion) -> None:
