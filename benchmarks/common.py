@@ -56,6 +56,13 @@ def median_seconds(run: Callable[[], Any], device: str | torch.device, repeats: 
     return statistics.median(taken)
 
 
+def matrix_rate(device: str | torch.device, dtype: torch.dtype, repeats: int = 20) -> float:
+    """Operations a second of a square matrix product: what the device can do at most, for limits of the same run."""
+    side = 4096 if torch.device(device).type == "cuda" else 1024
+    a, b = torch.randn(2, side, side, device=device, dtype=dtype)
+    return 2 * side**3 / median_seconds(lambda: a @ b, device, repeats)
+
+
 def reset_peak_memory(device: str | torch.device) -> None:
     """Forgets the peak so far, where the device can; a process's resident memory only ever has one peak."""
     if torch.device(device).type == "cuda":

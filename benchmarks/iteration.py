@@ -7,7 +7,9 @@
 "alpha" is the field, the filter and the sigmoid; "encode" the autoencoder's encoder; "backward" all of the way back: encoder,
 composite and filter; "optimiser" the gradient's guard and the optimiser; "rest" compositing, noise and all that is left. The
 parts are timed in iterations of their own, with a wait for the device behind each part; "ms" is of iterations without it. "kept"
-is what autograd keeps for the way back; "peak" is of the GPU's memory, or of the process, all rows before included.
+is what autograd keeps for the way back; "peak" is of the GPU's memory, or of the process, all rows before included. "x limit" is
+against the time that the teacher's products and convolutions, counted by PyTorch, would take at the rate of one large matrix
+product in the same precision and run.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from common import (
     kept_bytes,
     load,
     machine,
+    matrix_rate,
     median_seconds,
     print_table,
     reset_peak_memory,
@@ -34,6 +37,7 @@ from common import (
     write_json,
 )
 from reference import Reference
+from torch.utils.flop_counter import FlopCounterMode
 
 from peekaboo.data.base import Sample
 from peekaboo.functional.framing import frame
@@ -94,6 +98,12 @@ class Loop:
         self.segmenter.after_step()
         self.optimiser.zero_grad()
 
+    def operations(self) -> int:
+        """Floating-point operations of one iteration's products and convolutions, forth and back."""
+        with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+            self.step()
+        return counter.get_total_flops()
+
     def split(self, repeats: int) -> dict[str, float]:
         """Median milliseconds of each part."""
         rows = []
@@ -121,7 +131,8 @@ def main() -> None:
 
     source = locate(options.teacher, "teacher", "model_index.json")
     pairs = tuning_scenes(0, max(options.pairs))
-    print(machine(options.device))
+    rate = matrix_rate(options.device, PRECISIONS[options.precision] or torch.float32)
+    print(machine(options.device) | {"matrix_gflop_s": round(rate / 1e9)})
     image = frame(pairs[0].image, options.side, "stretch")[None]
     reset_peak_memory(options.device)
     reference = Reference(source, image, pairs[0].prompt, options.device)
@@ -131,7 +142,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
 
     def measured() -> Any:
-        yield ["reference", 1, 1000 * plain, 1000 * plain, *[""] * len(PARTS), reference_kept_mb, reference_mb, 1.0]
+        yield ["reference", 1, 1000 * plain, 1000 * plain, *[""] * len(PARTS), reference_kept_mb, reference_mb, 1.0, ""]
         for setting in options.set or [""]:
             changes = ",".join(filter(None, [setting, f"resolution={options.side}", f"loss.teacher.path={options.teacher}"]))
             segmenter = load(options.config, changes, options.device)
@@ -143,7 +154,8 @@ def main() -> None:
                 row = {"setting": setting or "as configured", "pairs": count, "ms": 1000 * seconds}
                 row |= {"ms_a_pair": 1000 * seconds / count, "split_ms": loop.split(options.repeats)}
                 row |= {"kept_mb": kept_bytes(loop.forward) / 2**20, "peak_mb": peak_memory_mb(torch.device(options.device))}
-                row |= {"times_reference": plain * count / seconds}
+                row |= {"times_reference": plain * count / seconds, "gflop": loop.operations() / 1e9}
+                row |= {"times_limit": seconds * rate / (1e9 * row["gflop"])}
                 rows.append(row)
                 split = [row["split_ms"][part] for part in PARTS]
                 yield [
@@ -155,12 +167,15 @@ def main() -> None:
                     row["kept_mb"],
                     row["peak_mb"],
                     row["times_reference"],
+                    row["times_limit"],
                 ]
 
-    print_table(["setting", "pairs", "ms", "ms a pair", *PARTS, "kept MB", "peak MB", "x reference a pair"], measured())
+    print_table(
+        ["setting", "pairs", "ms", "ms a pair", *PARTS, "kept MB", "peak MB", "x reference a pair", "x limit"], measured()
+    )
     write_json(
         options.output,
-        machine=machine(options.device),
+        machine=machine(options.device) | {"matrix_flop_s": rate},
         arguments={key: str(value) for key, value in vars(options).items()},
         reference={"ms": 1000 * plain, "kept_mb": reference_kept_mb, "peak_mb": reference_mb},
         rows=rows,

@@ -63,6 +63,8 @@ def test_iteration_splits_what_it_times(pipeline: Path, monkeypatch: pytest.Monk
         assert all(value > 0 for value in row["split_ms"].values())
         assert sum(row["split_ms"].values()) < 5 * row["ms"]
         assert row["times_reference"] > 0
+        assert row["times_limit"] > 1  # nothing is faster than the machine
+    assert rows[1]["gflop"] == pytest.approx(2 * rows[0]["gflop"])
 
 
 def test_bilateral_counts_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
