@@ -132,7 +132,8 @@ def main() -> None:
     source = locate(options.teacher, "teacher", "model_index.json")
     pairs = tuning_scenes(0, max(options.pairs))
     rate = matrix_rate(options.device, PRECISIONS[options.precision] or torch.float32)
-    print(machine(options.device) | {"matrix_gflop_s": round(rate / 1e9)})
+    about = machine(options.device) | {"matrix_gflop_s": round(rate / 1e9)}
+    print(about)
     image = frame(pairs[0].image, options.side, "stretch")[None]
     reset_peak_memory(options.device)
     reference = Reference(source, image, pairs[0].prompt, options.device)
@@ -175,7 +176,7 @@ def main() -> None:
     )
     write_json(
         options.output,
-        machine=machine(options.device) | {"matrix_flop_s": rate},
+        machine=about,
         arguments={key: str(value) for key, value in vars(options).items()},
         reference={"ms": 1000 * plain, "kept_mb": reference_kept_mb, "peak_mb": reference_mb},
         rows=rows,

@@ -88,13 +88,18 @@ def pad_weights(weights: Tensor, dilation: int = 1) -> Tensor:
     Returns:
         (N, kernel * kernel, H, W + 2 * dilation * (kernel // 2)), contiguous.
     """
-    radius = dilation * (_side(weights) // 2)
+    radius = _radius(weights, dilation)
     return F.pad(weights, (radius, radius)).contiguous()
 
 
 def _side(weights: Tensor) -> int:
     """The window's."""
     return round(weights.shape[1] ** 0.5)
+
+
+def _radius(weights: Tensor, dilation: int) -> int:
+    """How many pixels the window reaches to each side."""
+    return dilation * (_side(weights) // 2)
 
 
 def _starts(kernel: int, dilation: int, row: int) -> list[int]:
@@ -136,6 +141,18 @@ def _step(x: Tensor, source: Tensor, before: Tensor, weights: Tensor, starts: li
     before.copy_(factors[0] * total - before + factors[1] * x)
 
 
+def _step_in_place(
+    x: Tensor, products: list[tuple[Tensor, Tensor]], before: Tensor, total: Tensor, factor: float, coefficient: float
+) -> None:
+    """The same step out of operations that make no new map, for where nothing is compiled; ``total`` is room to work in."""
+    torch.mul(*products[0], out=total)
+    for weight, neighbour in products[1:]:
+        total.addcmul_(weight, neighbour)
+    before.neg_().add_(total, alpha=factor)
+    if coefficient:
+        before.add_(x, alpha=coefficient)
+
+
 @cache
 def _compiled_step() -> Callable[[Tensor, Tensor, Tensor, Tensor, list[int], Tensor], None]:
     log.warning("compiling the bilateral filter: the first step takes some seconds more")
@@ -152,8 +169,7 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
 
     So each of the k * k products of a step runs over one contiguous stretch of memory for each map.
     """
-    kernel, (height, width), row = _side(weights), x.shape[-2:], weights.shape[-1]
-    radius = dilation * (kernel // 2)
+    radius, (height, width), row = _radius(weights, dilation), x.shape[-2:], weights.shape[-1]
     length, margin = height * row, radius * (row + 1)
     flat_weights = weights.flatten(2)
     rows = F.pad(x[:, 0], (radius, radius)).flatten(1)
@@ -162,7 +178,7 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
     maps = x.new_zeros(2, len(x), length + 2 * margin).unbind()
     centres = [m[:, margin : margin + length] for m in maps]
     centres[0].copy_(coefficients[-1] * rows)
-    starts = _starts(kernel, dilation, row)
+    starts = _starts(_side(weights), dilation, row)
     if compiled:
         factors = _factors(coefficients, x.dtype, x.device)
     else:
@@ -174,12 +190,7 @@ def _apply(x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: in
             if compiled:
                 _compiled_step()(rows, maps[here], centres[there], flat_weights, starts, factors[k])
             else:
-                torch.mul(*products[here][0], out=total)
-                for weight, neighbour in products[here][1:]:
-                    total.addcmul_(weight, neighbour)
-                centres[there].neg_().add_(total, alpha=2.0 if k else 1.0)
-                if coefficients[k]:
-                    centres[there].add_(rows, alpha=coefficients[k])
+                _step_in_place(rows, products[here], centres[there], total, 2.0 if k else 1.0, coefficients[k])
             here, there = there, here
     return centres[here].view(-1, height, row)[..., radius : radius + width].unsqueeze(1).clone()
 
@@ -188,16 +199,15 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weights: Tensor, passes: int, compiled: bool, dilation: int, error: float) -> Tensor:
         ctx.save_for_backward(weights)
-        ctx.how = (passes, compiled, dilation, error)
+        ctx.how, ctx.radius = (passes, compiled, dilation, error), _radius(weights, dilation)
         return _apply(x, weights, *ctx.how)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (weights,) = ctx.saved_tensors
         middle = weights.shape[1] // 2
-        radius, width = (weights.shape[-1] - gradients[0].shape[-1]) // 2, gradients[0].shape[-1]
         # A pixel's weight for itself is 1 before normalisation: 1 / D.
-        share = weights[:, middle : middle + 1, :, radius : radius + width]
+        share = weights[:, middle : middle + 1, :, ctx.radius : weights.shape[-1] - ctx.radius]
         return _apply(gradients[0] * share, weights, *ctx.how) / share, None, None, None, None, None
 
 
@@ -221,8 +231,7 @@ def bilateral_filter(
     Raises:
         ValueError: if the shapes do not match.
     """
-    width = weights.shape[-1] - 2 * dilation * (_side(weights) // 2)
-    expected = (weights.shape[0], 1, weights.shape[-2], width)
+    expected = (weights.shape[0], 1, weights.shape[-2], weights.shape[-1] - 2 * _radius(weights, dilation))
     if x.shape != expected:
         raise ValueError(f"x: expected {expected} for padded weights {tuple(weights.shape)}, got {tuple(x.shape)}")
     return _Filter.apply(x, weights, passes, compiled, dilation, error)
