@@ -97,6 +97,8 @@ class CrossAttention(Baseline):
         super().__init__(threshold, seed)
         if words not in get_args(Words):
             raise ValueError(f"words: expected one of {', '.join(get_args(Words))}, got {words!r}")
+        if teacher.compiled:
+            raise ValueError("teacher.compile: expected false, since attention is read inside the U-Net, got a compiled teacher")
         self.timesteps = [100, 200, 300, 400, 500] if timesteps is None else timesteps
         if not self.timesteps or min(self.timesteps) < 0 or max(self.timesteps) > 999:
             raise ValueError(f"timesteps: expected some in 0..999, got {self.timesteps}")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..functional.diffusion import eps_from_sample, eps_from_v
-from .base import PRECISIONS, Precision, Teacher, as_dtype, autocast_dtype, explain_load_error, locate, quiet_loading
+from .base import PRECISIONS, Precision, Teacher, autocast_dtype, explain_load_error, locate, quiet_loading
+from .network import Compile, Network
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,9 @@ class Diffusion(Teacher):
         vae_dtype: of the autoencoder. ``auto`` follows the trainer's precision, but for float16, where its gradient
             overflows: then bfloat16 where the device has it, else float32.
         resolution: side in pixels that images are resized to; None for what the model was trained on.
-        compile: run the U-Net and the encoder through `torch.compile`: a minute or more to start, faster afterwards. (On a CPU
-            the encoder for single images only, see docs/performance.md, and the U-Net with the weights of its first call.)
+        compile: compile the U-Net and the encoder, faster afterwards: on a CPU by OpenVINO, which takes some seconds to start
+            and for each new batch size, elsewhere by `torch.compile`, which takes a minute or more; ``inductor`` for
+            `torch.compile` on a CPU too.
         checkpointing: compute the encoder twice instead of keeping its activations for the backward pass: less memory, slower.
         variant: of the weight files on the hub, ``fp16`` say.
         revision: branch, tag or commit on the hub.
@@ -45,7 +46,7 @@ class Diffusion(Teacher):
         dtype: Precision = "auto",
         vae_dtype: Precision = "auto",
         resolution: int | None = None,
-        compile: bool = False,
+        compile: Compile = False,
         checkpointing: bool = False,
         variant: str | None = None,
         revision: str | None = None,
@@ -65,16 +66,11 @@ class Diffusion(Teacher):
         self._words = read_vocabulary(source)
         self._cache: dict[str, Tensor] = {}
         self.freeze()
-        # Plain functions, so that no compiled twin of a network becomes a second submodule.
-        self._call_unet: Callable[..., Any] = self.unet.forward
         if checkpointing:
             self.vae.enable_gradient_checkpointing()
-        self._compiled_encoder: Callable[..., Any] | None = None
-        if compile:
-            log.warning("compiling the U-Net: the first step takes a minute or more")
-            options: dict[str, Any] = {"guard_filter_fn": _guards_of_frozen_networks}
-            self._compiled_encoder = torch.compile(self._moments, options=options)
-            self._call_unet = _frozen(torch.compile(self.unet.forward, options=options | {"cpp.enable_concat_linear": True}))
+        self.compiled = bool(compile)
+        self._denoiser = Network(self.unet, self._denoise, "U-Net", compile)
+        self._encoder = Network(self.vae, self._moments, "encoder", compile)
 
     def _load(self, source: str, options: dict[str, Any]) -> None:
         from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -98,6 +94,7 @@ class Diffusion(Teacher):
         if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
             raise ValueError(f"teacher: expected epsilon, v_prediction or sample, got {self.prediction_type!r} in {source!r}")
         self.register_buffer("alphas_cumprod", schedule.alphas_cumprod.float(), persistent=False)
+        self.unet.time_proj = TimestepTable(self.unet.time_proj, len(self.alphas_cumprod))
 
     def known_words(self) -> frozenset[str] | None:
         """Returns the words that a closed-vocabulary teacher was trained on, or None for an open vocabulary."""
@@ -114,21 +111,22 @@ class Diffusion(Teacher):
         if image.shape[-2:] != (side, side):
             shrinks = min(image.shape[-2:]) > side
             image = F.interpolate(image, (side, side), mode="bilinear", antialias=shrinks)
-        dtype = self._resolve(self.vae_dtype, device, vae=True)
-        as_dtype(self.vae, dtype)
-        with torch.autocast(device.type, enabled=False):
-            encoder = self._moments
-            if self._compiled_encoder and (device.type == "cuda" or len(image) == 1):
-                encoder = self._compiled_encoder
-            mean, log_variance = encoder((2 * image - 1).to(dtype)).float().chunk(2, 1)
-        z = mean
+        moments = self._encoder(2 * image - 1, dtype=self._resolve(self.vae_dtype, device, vae=True))
+        z, log_variance = moments.chunk(2, 1)
         if noise is not None:
             z = z + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
         return (z - (self.vae.config.shift_factor or 0)) * self.vae.config.scaling_factor
 
     def _moments(self, image: Tensor) -> Tensor:
         """Mean and log-variance of the posterior, (N, 2 C, h, w)."""
-        return self.vae.encode(image).latent_dist.parameters
+        parameters: Tensor = self.vae.encode(image).latent_dist.parameters
+        return parameters
+
+    def _denoise(self, latents: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        """What the U-Net predicts, (N, C, h, w)."""
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        predicted: Tensor = self.unet(latents, t, encoder_hidden_states=text).sample
+        return predicted
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:
@@ -144,11 +142,7 @@ class Diffusion(Teacher):
 
     @torch.no_grad()
     def predict_noise(self, z_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        dtype = self._resolve(self.dtype, z_t.device)
-        as_dtype(self.unet, dtype)
-        with torch.autocast(z_t.device.type, enabled=False):
-            latents = z_t.to(dtype).contiguous(memory_format=torch.channels_last)
-            output = self._call_unet(latents, t, encoder_hidden_states=text.to(dtype)).sample.float()
+        output = self._denoiser(z_t, t, text, dtype=self._resolve(self.dtype, z_t.device))
         if self.prediction_type == "v_prediction":
             return eps_from_v(output, z_t, self.alpha_bar(t))
         if self.prediction_type == "sample":
@@ -184,23 +178,25 @@ class Diffusion(Teacher):
             )
 
 
-def _guards_of_frozen_networks(guards: Sequence[Any]) -> Sequence[bool]:
-    """Which guards the compiler keeps: all but those on modules, whose check takes a tenth of the embedded U-Net's time.
+class TimestepTable(nn.Module):
+    """A U-Net's sinusoidal embedding of its timesteps, looked up.
 
-    Of theirs the identity of parameters stays: with baked-in weights it is what tells one teacher from another.
+    It stays exact where a compiler would round the timestep itself to bfloat16, 889 to 888 say.
+
+    Args:
+        embedding: diffusers' ``Timesteps``.
+        timesteps: how many there are.
     """
-    kept = torch.compiler.skip_guard_on_all_nn_modules_unsafe(guards)
-    return [keep or guard.guard_type == "ID_MATCH" for keep, guard in zip(kept, guards, strict=True)]
 
+    table: Tensor
 
-def _frozen(network: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets the compiler bake the weights in on a CPU, in the layout of its kernels, instead of reordering them in each call."""
+    def __init__(self, embedding: nn.Module, timesteps: int) -> None:
+        super().__init__()
+        self.register_buffer("table", embedding(torch.arange(timesteps)), persistent=False)
 
-    def call(latents: Tensor, *args: Any, **options: Any) -> Any:
-        with torch._inductor.config.patch(freezing=latents.device.type == "cpu"):
-            return network(latents, *args, **options)
-
-    return call
+    def forward(self, t: Tensor) -> Tensor:
+        """Maps (N,) int64 to (N, D)."""
+        return self.table[t]
 
 
 def unknown_words(prompt: str, known: frozenset[str] | None) -> list[str]:

@@ -109,6 +109,11 @@ def test_recording_changes_nothing_and_sees_probabilities(pipeline: Path) -> Non
     assert len(recorder.maps) == count  # the own processors are back
 
 
+def test_cross_attention_takes_no_compiled_teacher(pipeline: Path) -> None:
+    with pytest.raises(ValueError, match="teacher.compile: expected false, since attention is read inside the U-Net"):
+        CrossAttention(Diffusion(str(pipeline), compile=True))
+
+
 def test_cross_attention_is_of_the_words_that_count(samples: list[Sample], pipeline: Path) -> None:
     teacher = Diffusion(str(pipeline))
     check(CrossAttention(teacher, timesteps=[200, 400]), samples, rounding=2e-3)  # nearly uniform attention

@@ -1,0 +1,47 @@
+"""How a frozen network runs: in which precision, and whether compiled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .base import as_dtype
+from .openvino import OpenVINO
+
+log = logging.getLogger(__name__)
+
+#: False; True for OpenVINO on a CPU and `torch.compile` elsewhere; or `torch.compile` ("inductor") everywhere.
+Compile = bool | Literal["inductor"]
+
+
+class Network:
+    """A frozen network as a function of tensors, differentiable in the first one.
+
+    Args:
+        network: whose parameters ``run`` uses.
+        run: maps tensors to one tensor.
+        name: of the network, for the log.
+        compile: see :data:`Compile`.
+    """
+
+    def __init__(self, network: nn.Module, run: Callable[..., Tensor], name: str, compile: Compile = False) -> None:
+        self._network, self._name, self._is_new = network, name, bool(compile)
+        self._run = torch.compile(run) if compile else run
+        self._on_cpu = OpenVINO(network, run) if compile is True else None
+
+    def __call__(self, *inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Runs in the precision ``dtype``, whatever that of the floating inputs; returns float32."""
+        device = inputs[0].device.type
+        by_openvino = self._on_cpu is not None and device == "cpu"
+        if self._is_new:
+            self._is_new = False
+            log.warning("compiling the %s: %s", self._name, "some seconds" if by_openvino else "a minute or more")
+        with torch.autocast(device, enabled=False):
+            if self._on_cpu is not None and by_openvino:
+                return self._on_cpu(*inputs, dtype=dtype)
+            as_dtype(self._network, dtype)
+            return self._run(*(x.to(dtype) if x.is_floating_point() else x for x in inputs)).float()
