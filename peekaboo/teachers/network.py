@@ -36,12 +36,12 @@ class Network:
     def __call__(self, *inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """Runs in the precision ``dtype``, whatever that of the floating inputs; returns float32."""
         device = inputs[0].device.type
-        by_openvino = self._on_cpu is not None and device == "cpu"
+        openvino = self._on_cpu if device == "cpu" else None
         if self._is_new:
             self._is_new = False
-            log.warning("compiling the %s: %s", self._name, "some seconds" if by_openvino else "a minute or more")
+            log.warning("compiling the %s: %s", self._name, "some seconds" if openvino else "a minute or more")
         with torch.autocast(device, enabled=False):
-            if self._on_cpu is not None and by_openvino:
-                return self._on_cpu(*inputs, dtype=dtype)
+            if openvino:
+                return openvino(*inputs, dtype=dtype)
             as_dtype(self._network, dtype)
             return self._run(*(x.to(dtype) if x.is_floating_point() else x for x in inputs)).float()

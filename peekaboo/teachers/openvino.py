@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .base import as_dtype
 
-PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 Kind = Literal["value", "gradient"]
 Like = tuple[tuple[int, ...], torch.dtype]
 
@@ -60,7 +60,7 @@ class OpenVINO:
             model = openvino.convert_model(traced, example_input=examples)
         model.reshape({number: list(shape) for number, (shape, _) in enumerate(likes)})
         options = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+            "INFERENCE_PRECISION_HINT": HINTS[dtype],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "ENABLE_CPU_PINNING": False,  # or two processes would share the first core
