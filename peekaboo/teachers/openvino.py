@@ -95,7 +95,6 @@ class _Differentiable(torch.autograd.Function):
         return None, None, ctx.network.infer("gradient", ctx.dtype, *inputs, gradient), *[None] * (len(inputs) - 1)
 
 
-@cache
 def _load() -> Any:
     # With this package at hand the mere import of OpenVINO reports its use over the network; without it, it does not.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -142,14 +141,12 @@ def _with_own_constants(graph: GraphModule) -> GraphModule:
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     """The ways back that OpenVINO does not know, out of operations that it does."""
     aten = torch.ops.aten
-    known = torch._decomp.get_decompositions([aten._softmax, aten._softmax_backward_data])
+    known = torch._decomp.get_decompositions([aten._softmax, aten._softmax_backward_data, aten._unsafe_view, aten.silu_backward])
     return known | {
         aten.native_group_norm.default: _group_norm,
         aten.native_group_norm_backward.default: _group_norm_backward,
-        aten.silu_backward.default: _silu_backward,
         aten.convolution_backward.default: _convolution_backward,
         aten._safe_softmax.default: lambda x, dim, dtype=None: torch.softmax(x, dim),  # no row is masked
-        aten._unsafe_view.default: lambda x, shape: aten.view(x, shape),
     }
 
 
@@ -180,11 +177,6 @@ def _group_norm_backward(
     normal, gradient = (x - mean) * scale, gradient * _like_channels(weight, x)
     along = _mean_of_groups(gradient * normal, groups)
     return scale * (gradient - _mean_of_groups(gradient, groups) - normal * along), None, None
-
-
-def _silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
-    gate = torch.sigmoid(x)
-    return gradient * gate * (1 + x * (1 - gate))
 
 
 def _convolution_backward(
