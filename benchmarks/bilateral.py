@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import kept_bytes, machine, median_seconds, print_table, write_json
+from common import kept_bytes, machine, median_seconds_in_turn, print_table, write_json
 from kornia.filters import joint_bilateral_blur
 from reference import plain_filter
 from torch import Tensor
@@ -69,14 +69,14 @@ def main() -> None:
             generator = torch.Generator().manual_seed(0)
             guide = torch.rand(1, 3, side, side, generator=generator).to(options.device)
             x = torch.randn(1, 1, side, side, generator=generator).to(options.device).requires_grad_()
-            for name in FORMS:
-                passes = min(options.kornia_passes, options.passes) if name == "kornia" else options.passes
-                run = partial(forms(guide, passes, options.error)[name], x)
-                scale = options.passes / passes
-                forward = scale * median_seconds(run, options.device, options.repeats, 1)
-                both = scale * median_seconds(partial(forward_backward, run), options.device, options.repeats, 1)
-                row = {"side": side, "form": name, "passes_timed": passes, "forward_ms": 1000 * forward, "both_ms": 1000 * both}
-                rows.append(row | {"kept_mb": scale * kept_bytes(run) / 2**20})
+            passes = [min(options.kornia_passes, options.passes) if name == "kornia" else options.passes for name in FORMS]
+            runs = [partial(forms(guide, p, options.error)[name], x) for name, p in zip(FORMS, passes, strict=True)]
+            forward = median_seconds_in_turn(runs, options.device, options.repeats, 1)
+            both = median_seconds_in_turn([partial(forward_backward, run) for run in runs], options.device, options.repeats, 1)
+            for i, name in enumerate(FORMS):
+                scale = options.passes / passes[i]
+                row = {"side": side, "form": name, "passes_timed": passes[i], "forward_ms": 1000 * scale * forward[i]}
+                rows.append(row | {"both_ms": 1000 * scale * both[i], "kept_mb": scale * kept_bytes(runs[i]) / 2**20})
             ours = rows[-len(FORMS)]["both_ms"]
             for row in rows[-len(FORMS) :]:
                 row["slower_than_ours"] = row["both_ms"] / ours

@@ -44,16 +44,33 @@ def synchronise(device: str | torch.device) -> None:
 
 def median_seconds(run: Callable[[], Any], device: str | torch.device, repeats: int, warmup: int = 2) -> float:
     """Median wall-clock seconds of ``run`` over ``repeats``, after ``warmup`` runs that do not count."""
-    for _ in range(warmup):
-        run()
-    synchronise(device)
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        synchronise(device)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+    return median_seconds_in_turn([run], device, repeats, warmup, turn=repeats)[0]
+
+
+def median_seconds_in_turn(
+    runs: Sequence[Callable[[], Any]], device: str | torch.device, repeats: int, warmup: int = 2, turn: int = 5
+) -> list[float]:
+    """The same of several, which take turns, so that a slow moment of the machine meets all of them.
+
+    Args:
+        runs: what to time.
+        device: that they run on.
+        repeats: of each.
+        warmup: runs before, and behind each change of turns, that do not count.
+        turn: runs of one before the next one's turn.
+    """
+    taken: list[list[float]] = [[] for _ in runs]
+    while any(len(own) < repeats for own in taken):
+        for run, own in zip(runs, taken, strict=True):
+            for _ in range(warmup):
+                run()
+            synchronise(device)
+            for _ in range(min(turn, repeats - len(own))):
+                start = time.perf_counter()
+                run()
+                synchronise(device)
+                own.append(time.perf_counter() - start)
+    return [statistics.median(own) for own in taken]
 
 
 def matrix_rate(device: str | torch.device, dtype: torch.dtype, repeats: int = 20) -> float:

@@ -44,17 +44,14 @@ class GradientGuard:
     def before_step(self) -> None:
         """Finds the pairs whose gradient is not finite and takes their gradient out."""
         pairs = len(self.skipped)
-        bad = torch.zeros(pairs, dtype=torch.bool, device=self.skipped.device)
-        for p in self.parameters:
-            if p.grad is not None:
-                odd = ~p.grad.isfinite()
-                bad |= odd.flatten(1).any(1) if _is_per_pair(p, pairs) else odd.any()
-        squares = []
-        for p in self.parameters:
-            if p.grad is not None:
-                p.grad = torch.where(_spread(bad, p, pairs), 0, p.grad)
-                squares.append(p.grad.square().sum())
-        self.norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(self.norm)
+        present = [(p, p.grad) for p in self.parameters if p.grad is not None]
+        # One sum says it of all of a pair's numbers, and is the norm as well; it is infinite beyond 1e19, too.
+        squares = [_squares(gradient, pairs) for _, gradient in present]
+        bad = ~sum(squares, torch.zeros(pairs, device=self.skipped.device)).isfinite()
+        for p, gradient in present:
+            p.grad = torch.where(_spread(bad, p, pairs), 0, gradient)
+        finite = [torch.where(bad if square.ndim else bad.any(), 0, square).sum() for square in squares]
+        self.norm = sum(finite, torch.zeros_like(self.norm)).sqrt()
         self._bad, self._before = bad, [p.detach().clone() for p in self.parameters]
         self.skipped += bad
         self.in_a_row = torch.where(bad, self.in_a_row + 1, 0)
@@ -68,10 +65,8 @@ class GradientGuard:
         with torch.no_grad():
             for p, before in zip(self.parameters, self._before, strict=True):
                 pairs = len(self.skipped)
-                kept = _spread(self._bad, p, pairs) | (
-                    _spread(self.held, p, pairs) if _is_per_pair(p, pairs) else self.held.all()
-                )
-                p.copy_(torch.where(kept, before, p))
+                held = _spread(self.held, p, pairs) if _is_per_pair(p, pairs) else self.held.all()
+                p.copy_(torch.where(_spread(self._bad, p, pairs) | held, before, p))
         self._steps += 1
         if self._steps % self.check_every == 0 and int(self.in_a_row.max()) >= self.limit:
             raise GradientError(
@@ -91,6 +86,11 @@ class GradientGuard:
 
 def _is_per_pair(p: Tensor, pairs: int) -> bool:
     return p.ndim > 1 and p.shape[0] == pairs
+
+
+def _squares(gradient: Tensor, pairs: int) -> Tensor:
+    """The sum of its squares, for each pair where each has its own: (N,) or ()."""
+    return gradient.flatten(1).square().sum(1) if _is_per_pair(gradient, pairs) else gradient.square().sum()
 
 
 def _spread(bad: Tensor, p: Tensor, pairs: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -133,3 +134,12 @@ def test_gradients_that_are_accumulated_are_guarded_too(
     trainer.fit(segmenter)
     assert trainer.global_step == 2
     assert segmenter.guard.skipped.tolist() == [0, 1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
+def test_no_step_looks_for_a_driver_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, *_: pytest.fail(f"loads {name}"))
+    p = nn.Parameter(torch.zeros(1, 2))
+    p.grad = torch.ones(1, 2)
+    torch.optim.Adam([p], lr=0.1).step()
+    assert (p != 0).all()

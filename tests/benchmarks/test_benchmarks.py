@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import bilateral
+import common
 import evidence
 import iteration
 import pytest
@@ -54,15 +56,25 @@ def test_reference_prints_its_time(pipeline: Path, monkeypatch: pytest.MonkeyPat
     assert "| reference |" in capsys.readouterr().out
 
 
-def test_iteration_splits_what_it_times(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_timed_in_turn_is_timed_equally_often() -> None:
+    calls: list[str] = []
+    slow, fast = common.median_seconds_in_turn(
+        [lambda: (calls.append("slow"), time.sleep(0.01)), lambda: calls.append("fast")], "cpu", repeats=5, warmup=1, turn=3
+    )
+    assert slow >= 0.01 > fast
+    assert calls == ["slow"] * 4 + ["fast"] * 4 + ["slow"] * 3 + ["fast"] * 3  # each turn with one run that does not count
+
+
+@pytest.mark.parametrize("apart", [[], ["--apart"]], ids=["in turn", "apart"])
+def test_iteration_splits_what_it_times(pipeline: Path, monkeypatch: pytest.MonkeyPatch, apart: list[str]) -> None:
     arguments = ["--teacher", str(pipeline), "--side", "16", "--pairs", "1", "2", "--repeats", "2", "--precision", "32-true"]
-    rows = run(iteration, monkeypatch, *arguments, "--set", "loss.guidance=7.5")["rows"]
+    rows = run(iteration, monkeypatch, *arguments, *apart, "--set", "loss.guidance=7.5")["rows"]
     assert [row["pairs"] for row in rows] == [1, 2]
     for row in rows:
         assert set(row["split_ms"]) == set(iteration.PARTS)
         assert all(value > 0 for value in row["split_ms"].values())
         assert sum(row["split_ms"].values()) < 5 * row["ms"]
-        assert row["times_reference"] > 0
+        assert row["times_reference"] == pytest.approx(row["reference_ms"] / row["ms_a_pair"])
         assert row["times_limit"] > 1  # nothing is faster than the machine
     assert rows[1]["gflop"] == pytest.approx(2 * rows[0]["gflop"])
 
