@@ -124,9 +124,9 @@ def chebyshev_coefficients(passes: int, error: float) -> tuple[float, ...]:
 
 
 @cache
-def _factors(coefficients: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The two numbers of each step of the recurrence, on the device: (degrees, 2)."""
-    return torch.tensor([[2.0 if k else 1.0, c] for k, c in enumerate(coefficients)], dtype=dtype, device=device)
+def _factors(coefficients: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """The two numbers of each step of the recurrence, on the device: (2,) for each degree."""
+    return torch.tensor([[2.0 if k else 1.0, c] for k, c in enumerate(coefficients)], dtype=dtype, device=device).unbind()
 
 
 def _step(x: Tensor, source: Tensor, before: Tensor, weights: Tensor, starts: list[int], factors: Tensor) -> None:
