@@ -62,8 +62,9 @@ class Pretraining(LightningModule):
         return min(max(by_steps, by_time), 1.0)
 
     def configure_optimizers(self) -> Any:
-        decay = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        rest = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        # All of them, frozen or not (those have no gradient and stay as they are): what a checkpoint's groups must match.
+        decay = [p for p in self.network.parameters() if p.ndim > 1]
+        rest = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.99))
 

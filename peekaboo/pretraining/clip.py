@@ -74,7 +74,12 @@ class CLIPTraining(Pretraining):
         minutes: float | None = None,
         export_every: int = 0,
     ) -> None:
-        self.tokenizer = build_tokenizer(Path(output) / "tokenizer")
+        folder = Path(output) / "tokenizer"
+        if start is None:
+            self.tokenizer = build_tokenizer(folder)
+        else:  # its text tower knows the ids of its own tokenizer
+            self.tokenizer = CLIPTokenizer.from_pretrained(start)
+            self.tokenizer.save_pretrained(folder)
         text = {
             "hidden_size": text_width,
             "intermediate_size": 4 * text_width,

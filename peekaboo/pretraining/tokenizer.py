@@ -31,12 +31,19 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     bpe.decoder = decoders.ByteLevel()
     alphabet = sorted(ByteLevel.alphabet())
+    last_letters = [f"{letter}</w>" for letter in alphabet]
     trainer = trainers.BpeTrainer(
-        vocab_size=4000, min_frequency=2, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
+        vocab_size=4000,
+        min_frequency=2,
+        end_of_word_suffix="</w>",
+        initial_alphabet=alphabet,
+        # Equally frequent pairs merge in the order of their ids; letters that end a word get random ones unless given.
+        special_tokens=last_letters,
+        show_progress=False,
     )
     bpe.train_from_iterator([word for word in words for _ in range(2)], trainer)
     merges = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
-    tokens = [START, END, *alphabet, *(f"{letter}</w>" for letter in alphabet), *("".join(m) for m in merges)]
+    tokens = [START, END, *alphabet, *last_letters, *("".join(m) for m in merges)]
     vocabulary_of_ids = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary_of_ids, ensure_ascii=False))

@@ -140,6 +140,11 @@ def test_trainings_go_on_from_what_is_there(parts: Path, tmp_path: Path) -> None
     after = clip.network.clip.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("text_"))
     assert not torch.equal(before["visual_projection.weight"], after["visual_projection.weight"])
+    shipped = CLIPTokenizer.from_pretrained(ASSETS / "clip").get_vocab()  # its ids are its own: a new tokenizer has others
+    assert build_tokenizer(tmp_path / "new").get_vocab() != shipped
+    CLIPTraining(str(tmp_path / "shipped"), start=str(ASSETS / "clip")).export(tmp_path / "shipped")
+    for folder in ("clip", "tokenizer"):
+        assert CLIPTokenizer.from_pretrained(tmp_path / "shipped" / folder).get_vocab() == shipped
     train(DepthTraining(str(tmp_path / "a"), width=16, patch=16, neck=8), SceneStreamData(2, num_workers=0), tmp_path)
     depth = DepthTraining(str(tmp_path / "b"), start=str(tmp_path / "a"))
     assert depth.network.config.hidden_size == 16
@@ -174,6 +179,8 @@ def test_every_known_word_is_one_token_and_any_other_is_spelled(tmp_path: Path) 
     ids = tokenizer("a zeppelin").input_ids
     assert len(ids) > 4
     assert tokenizer.decode(ids, skip_special_tokens=True).strip() == "a zeppelin"
+    # a run that is resumed builds it anew
+    assert all(build_tokenizer(tmp_path / str(i)).get_vocab() == tokenizer.get_vocab() for i in range(3))
     again = CLIPTokenizer.from_pretrained(tmp_path)
     assert again("the red apple on the left").input_ids == tokenizer("the red apple on the left").input_ids
     assert len(again("a " * 50, truncation=True).input_ids) == MAX_LENGTH
