@@ -12,7 +12,12 @@ class Alpha(nn.Module):
 
     To add a parametrization, subclass this, implement :meth:`reset` and :meth:`logits`, and name the class in YAML
     (docs/extending.md). Constructor arguments are the configuration; shapes arrive with :meth:`reset`.
+
+    Attributes:
+        coupled: whether a map depends on the others beside it, so that pairs must not be shared out over batches.
     """
+
+    coupled = False
 
     @abstractmethod
     def reset(self, image: Tensor, seeds: list[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..functional.bilateral import bilateral_filter, bilateral_weights, pad_weights
@@ -53,13 +54,14 @@ class Bilateral(Alpha):
             raise ValueError(f"passes, gap_passes: expected 0 or more, got {passes}, {gap_passes}")
         if not 0 <= error < 1:
             raise ValueError(f"error: expected a number in [0, 1), got {error}")
-        self.field, self.guide = field, guide
+        self.field, self.guide = field, guide.requires_grad_(False)
         self.passes, self.kernel, self.sigma_space, self.tolerance = passes, kernel, sigma_space, tolerance
         self.dilation, self.gap_passes, self.error, self.compile_filter = dilation, gap_passes, error, compile
 
     def reset(self, image: Tensor, seeds: list[int]) -> None:
         self.field.reset(image, seeds)
-        guide = self.guide(image).float()
+        with torch.no_grad():
+            guide = self.guide(image).float()
         weights = bilateral_weights(guide, self.kernel, self.sigma_space, self.tolerance, self.dilation)
         self.register_buffer("weights", pad_weights(weights, self.dilation), persistent=False)
         if self.gap_passes:

@@ -19,6 +19,8 @@ class Competing(Alpha):
         field: any other alpha.
     """
 
+    coupled = True
+
     def __init__(self, field: Alpha) -> None:
         super().__init__()
         self.field = field

@@ -11,31 +11,38 @@ from torch import Tensor
 Framing = Literal["stretch", "crop"]
 
 
+def resize(image: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Resizes (N, C, H, W) to (N, C, *size), differentiably; nothing thinner than a new pixel is lost, in either direction."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    shrinks = any(old > new for old, new in zip(image.shape[-2:], size, strict=True))
+    return F.interpolate(image, size, mode=mode, antialias=shrinks)
+
+
 def frame(image: Tensor, side: int, framing: Framing = "stretch") -> Tensor:
     """Makes a (C, H, W) image a (C, side, side) one: stretched, or its centred square."""
-    height, width = image.shape[-2:]
-    if framing == "crop":
-        square = min(height, width)
-        top, left = (height - square) // 2, (width - square) // 2
-        image = image[..., top : top + square, left : left + square]
-    if image.shape[-2:] == (side, side):
+    return resize(square(image, framing)[None], (side, side))[0].clamp(0, 1)
+
+
+def square(image: Tensor, framing: Framing) -> Tensor:
+    """Returns what of a (..., H, W) image is framed: all of it, or its centred square."""
+    if framing == "stretch":
         return image
-    shrinks = min(image.shape[-2:]) > side
-    return F.interpolate(image[None], (side, side), mode="bilinear", antialias=shrinks)[0].clamp(0, 1)
+    height, width = image.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[..., top : top + side, left : left + side]
 
 
 def unframe(alpha: Tensor, size: tuple[int, int], framing: Framing = "stretch") -> Tensor:
     """Brings a (side, side) map back to the (height, width) of its image; 0 outside a centred square."""
     height, width = size
     target = (min(size),) * 2 if framing == "crop" else size
-    shrinks = min(target) < alpha.shape[-1]
-    resized = alpha
-    if tuple(alpha.shape) != tuple(target):
-        resized = F.interpolate(alpha[None, None], target, mode="bilinear", antialias=shrinks)[0, 0].clamp(0, 1)
+    resized = resize(alpha[None, None], (target[0], target[1]))[0, 0].clamp(0, 1)
     if framing == "stretch":
         return resized
-    square = min(size)
-    top, left = (height - square) // 2, (width - square) // 2
+    side = min(size)
+    top, left = (height - side) // 2, (width - side) // 2
     out = torch.zeros(size, dtype=alpha.dtype, device=alpha.device)
-    out[top : top + square, left : left + square] = resized
+    out[top : top + side, left : left + side] = resized
     return out

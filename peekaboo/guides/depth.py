@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.images import open_image
+from ..functional.framing import resize, square
 from ..teachers.base import Frozen, explain_load_error, locate, quiet_loading
 from .base import Guide
 
@@ -18,7 +18,8 @@ class Depth(Frozen, Guide):
     Args:
         path: ``embedded``, a folder, or a hub name of any transformers depth model: ``Intel/dpt-hybrid-midas``,
             ``Intel/dpt-large`` (MiDaS 3.0), ``Intel/dpt-swinv2-tiny-256`` (MiDaS 3.1, small), ...
-        map: image file with the depth of the one image of the run, any range, near or far bright; no network is loaded.
+        map: image file with the depth of the one image of the run, any range, near or far bright, framed as the image is; no
+            network is loaded.
         revision: branch, tag or commit on the hub.
     """
 
@@ -29,6 +30,7 @@ class Depth(Frozen, Guide):
     def __init__(self, path: str = "embedded", map: str | None = None, revision: str | None = None) -> None:
         super().__init__()
         self.name = path if map is None else map
+        self._image: Tensor | None = None  # that the map is of
         if map is not None:
             picture = open_image(map, "depth map")
             values = torch.from_numpy(np.array(picture.convert("F")))[None, None]
@@ -54,14 +56,15 @@ class Depth(Frozen, Guide):
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         if hasattr(self, "values"):
-            depth = self.values.expand(len(image), -1, -1, -1)
+            if self._image is None:
+                self._image = image[0].cpu()
+            if not all(torch.equal(one.cpu(), self._image) for one in image):
+                raise ValueError(f"map: expected one image for the depth map {self.name!r}, got another one")
+            depth = square(self.values, self.framing).expand(len(image), -1, -1, -1)
         else:
-            shrinks = min(image.shape[-2:]) > min(self.side)
-            pixels = F.interpolate(image, self.side, mode="bicubic", antialias=shrinks)
+            pixels = resize(image, self.side, mode="bicubic")
             with torch.autocast(image.device.type, enabled=False):
                 depth = self.model((pixels - self.mean) / self.std).predicted_depth.unsqueeze(1)
-        if depth.shape[-2:] != image.shape[-2:]:
-            shrinks = min(depth.shape[-2:]) > min(image.shape[-2:])
-            depth = F.interpolate(depth, image.shape[-2:], mode="bilinear", antialias=shrinks)
+        depth = resize(depth, (image.shape[-2], image.shape[-1]))
         low, high = depth.amin((1, 2, 3), keepdim=True), depth.amax((1, 2, 3), keepdim=True)
         return (depth - low) / (high - low).clamp(min=1e-6)

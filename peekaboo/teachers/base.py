@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 #: Names of the models that the project trained itself and ships.
@@ -123,6 +126,14 @@ def explain_load_error(error: Exception, kind: str, source: str) -> LoadError:
     return LoadError(f"{kind}: expected a loadable model at {source!r}: {reason}")
 
 
+def warn_of_cut(prompt: str, tokenizer: Any, limit: int) -> None:
+    """Says what of a prompt a text encoder will not read."""
+    tokens = tokenizer(prompt).input_ids
+    if len(tokens) > limit:
+        cut = tokenizer.decode(tokens[limit - 1 : -1], skip_special_tokens=True).strip()
+        log.warning("prompt: %d tokens, but the text encoder reads %d: cut %r", len(tokens), limit, cut)
+
+
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """Returns the dtype of the autocast that is on for the device (the trainer's precision), or None."""
     if device.type in ("cpu", "cuda", "mps", "xpu") and torch.is_autocast_enabled(device.type):
@@ -132,5 +143,11 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 def as_dtype(module: ModuleT, dtype: torch.dtype) -> ModuleT:
     """Casts a module once; free where it has the dtype already."""
+    now = next(module.parameters()).dtype
+    if now == dtype:
+        return module
+    if torch.finfo(dtype).bits > torch.finfo(now).bits:
+        name = type(module).__name__
+        log.warning("%s: its weights were rounded to %s before, and stay so; load it anew for %s", name, now, dtype)
     # Not module.to: diffusers overrides it with a warning about modules that are to stay in float32, even if there are none.
-    return module if next(module.parameters()).dtype == dtype else nn.Module.to(module, dtype)
+    return nn.Module.to(module, dtype)

@@ -30,8 +30,9 @@ class CLIP(ImageTextModel):
         """Returns unit text embeddings (N, D); each prompt is encoded once and kept."""
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._cache:
-                pooled = self.model.text_model(**self.tokens([prompt])).pooler_output
-                self._cache[prompt] = F.normalize(self.model.text_projection(pooled)[0], dim=-1)
+                with torch.autocast(self.mean.device.type, enabled=False):  # what is kept serves every precision
+                    pooled = self.model.text_model(**self.tokens([prompt])).pooler_output
+                    self._cache[prompt] = F.normalize(self.model.text_projection(pooled)[0], dim=-1)
         return torch.stack([self._cache[prompt].to(self.mean.device) for prompt in prompts])
 
     def embed_image(self, image: Tensor) -> Tensor:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..functional.diffusion import eps_from_sample, eps_from_v
-from .base import PRECISIONS, Precision, Teacher, autocast_dtype, explain_load_error, locate, quiet_loading
+from ..functional.framing import resize
+from .base import PRECISIONS, Precision, Teacher, autocast_dtype, explain_load_error, locate, quiet_loading, warn_of_cut
 from .network import Compile, Network
 
 log = logging.getLogger(__name__)
+
+KEPT_PROMPTS = 256  # whose embeddings stay on the device, a quarter of a megabyte each in Stable Diffusion
 
 
 class Diffusion(Teacher):
@@ -107,11 +109,8 @@ class Diffusion(Teacher):
         return self.alphas_cumprod[t]
 
     def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        side, device = self.resolution, image.device
-        if image.shape[-2:] != (side, side):
-            shrinks = min(image.shape[-2:]) > side
-            image = F.interpolate(image, (side, side), mode="bilinear", antialias=shrinks)
-        moments = self._encoder(2 * image - 1, dtype=self._resolve(self.vae_dtype, device, vae=True))
+        image = resize(image, (self.resolution, self.resolution))
+        moments = self._encoder(2 * image - 1, dtype=self._resolve(self.vae_dtype, image.device, vae=True))
         z, log_variance = moments.chunk(2, 1)
         if noise is not None:
             z = z + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
@@ -138,7 +137,10 @@ class Diffusion(Teacher):
                 tokens = self.tokenizer([prompt], max_length=self._max_tokens(), **options).input_ids.to(device)
                 with torch.autocast(device.type, enabled=False):
                     self._cache[prompt] = self.text_encoder(tokens).last_hidden_state[0].float()
-        return torch.stack([self._cache[prompt].to(device) for prompt in prompts])
+        embedded = torch.stack([self._cache[prompt].to(device) for prompt in prompts])
+        while len(self._cache) > KEPT_PROMPTS:  # a data set has tens of thousands
+            del self._cache[next(iter(self._cache))]
+        return embedded
 
     @torch.no_grad()
     def predict_noise(self, z_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
@@ -163,10 +165,7 @@ class Diffusion(Teacher):
 
     def _warn(self, prompt: str) -> None:
         """Says what the text encoder will not see, and which words the embedded teacher never saw."""
-        tokens, limit = self.tokenizer(prompt).input_ids, self._max_tokens()
-        if len(tokens) > limit:
-            cut = self.tokenizer.decode(tokens[limit - 1 : -1], skip_special_tokens=True).strip()
-            log.warning("prompt: %d tokens, but the text encoder reads %d: cut %r", len(tokens), limit, cut)
+        warn_of_cut(prompt, self.tokenizer, self._max_tokens())
         unknown = unknown_words(prompt, self._words)
         if unknown:
             log.warning(

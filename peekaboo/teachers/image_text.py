@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import EMBEDDED, Frozen, explain_load_error, locate, quiet_loading
+from .base import EMBEDDED, Frozen, explain_load_error, locate, quiet_loading, warn_of_cut
 
 
 class ImageTextModel(Frozen):
@@ -52,6 +52,8 @@ class ImageTextModel(Frozen):
     def tokens(self, prompts: list[str]) -> dict[str, Tensor]:
         """Returns the token ids and the attention mask of N prompts, (N, L) each."""
         limit = self.model.config.text_config.max_position_embeddings
+        for prompt in prompts:
+            warn_of_cut(prompt, self.tokenizer, limit)
         found = self.tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         return {key: found[key].to(self.mean.device) for key in ("input_ids", "attention_mask")}
 

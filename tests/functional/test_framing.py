@@ -56,3 +56,11 @@ def test_stretch_keeps_everything() -> None:
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     stripes = (torch.arange(64) % 2).float().expand(1, 64, 64)
     torch.testing.assert_close(frame(stripes, 8), torch.full((1, 8, 8), 0.5), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("size", [(40, 1000), (1000, 40)])
+def test_a_thin_object_survives_where_only_one_side_shrinks(size: tuple[int, int]) -> None:
+    image = torch.zeros(3, *size)
+    across = image if size[1] > size[0] else image.mT
+    across[..., 500:503] = 1
+    torch.testing.assert_close(frame(image, 64).mean(), image.mean(), rtol=0.02, atol=0)

@@ -51,10 +51,24 @@ def test_depth_is_frozen_and_leaves_no_gradient(depth_folder: Path) -> None:
 def test_a_depth_map_is_taken_as_it_is_from_a_file(tmp_path: Path) -> None:
     ramp = (np.arange(12)[None] * 5000 * np.ones((10, 1))).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "depth.png")
-    depth = Depth(map=str(tmp_path / "depth.png"))(torch.rand(2, 3, 10, 12))
+    depth = Depth(map=str(tmp_path / "depth.png"))(torch.rand(1, 3, 10, 12).expand(2, -1, -1, -1))
     expected = (torch.arange(12) / 11).expand(2, 1, 10, 12)
     torch.testing.assert_close(depth, expected, rtol=0, atol=1e-6)
     assert Depth(map=str(tmp_path / "depth.png"))(torch.rand(1, 3, 5, 5)).shape == (1, 1, 5, 5)
+
+
+def test_a_depth_map_is_framed_as_its_image_and_is_of_one_image(tmp_path: Path) -> None:
+    map = torch.zeros(20, 40)
+    map[:, 10:20] = 1  # its left half in the centred square
+    Image.fromarray((map * 255).byte().numpy()).save(tmp_path / "depth.png")
+    guide = Depth(map=str(tmp_path / "depth.png"))
+    guide.framing = "crop"
+    picture = torch.rand(1, 3, 20, 20)
+    expected = (torch.arange(20) < 10).float().expand(1, 1, 20, 20)
+    torch.testing.assert_close(guide(picture), expected, rtol=0, atol=1e-6)
+    guide(torch.cat([picture, picture]))  # two prompts
+    with pytest.raises(ValueError, match="map: expected one image for the depth map .*, got another one"):
+        guide(torch.rand(1, 3, 20, 20))
 
 
 def test_a_flat_depth_map_is_no_division_by_zero(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
 from peekaboo.functional.diffusion import add_noise
-from peekaboo.teachers import CLIP, Diffusion
+from peekaboo.teachers import CLIP, Diffusion, diffusion
 from peekaboo.teachers.base import LoadError, locate
 from peekaboo.teachers.diffusion import TimestepTable, unknown_words
 from peekaboo.teachers.network import Compile
@@ -82,6 +82,25 @@ def test_each_prompt_is_encoded_once(teacher: Diffusion) -> None:
     assert first.shape == (3, 77, 16)
 
 
+def test_prompts_of_a_large_data_set_are_not_all_kept(teacher: Diffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion, "KEPT_PROMPTS", 3)
+    many = [f"a bear {i}" for i in range(5)]
+    first = teacher.embed(many)
+    assert len(first) == 5 and len(teacher._cache) == 3
+    assert torch.equal(teacher.embed(many), first)
+
+
+def test_weights_that_were_rounded_are_not_called_float32_silently(pipeline: Path, caplog: pytest.LogCaptureFixture) -> None:
+    teacher = Diffusion(str(pipeline))
+    image = torch.rand(1, 3, 16, 16)
+    exact = teacher.encode(image)
+    assert not caplog.text
+    with torch.autocast("cpu", torch.bfloat16):
+        teacher.encode(image)
+    assert not torch.equal(teacher.encode(image), exact)
+    assert "AutoencoderKL: its weights were rounded to torch.bfloat16 before, and stay so" in caplog.text
+
+
 def test_a_prompts_embedding_does_not_depend_on_its_neighbours(teacher: Diffusion, pipeline: Path) -> None:
     together = teacher.embed(["a bear", "a red apple and a teddy bear on the left"])
     assert torch.equal(together[:1], Diffusion(str(pipeline)).embed(["a bear"]))
@@ -94,6 +113,8 @@ def test_clip_caches_too_and_gives_unit_embeddings(clip_folder: Path) -> None:
     text = clip.embed_text(["a bear", "a red apple", "a bear"])
     clip.embed_text(["a bear"])
     assert len(asked) == 2
+    with torch.autocast("cpu", torch.bfloat16):  # what is kept serves every precision
+        assert torch.equal(CLIP(str(clip_folder)).embed_text(["a bear", "a red apple", "a bear"]), text)
     torch.testing.assert_close(text.norm(dim=-1), torch.ones(3), rtol=0, atol=1e-6)
     torch.testing.assert_close(clip.embed_image(torch.rand(2, 3, 16, 16)).norm(dim=-1), torch.ones(2), rtol=0, atol=1e-6)
 
