@@ -20,6 +20,8 @@ if not torch.cuda.is_available():
     # anew in each step of an optimiser, a fortieth of a compiled iteration's time.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # half precision is the networks'; the alpha itself stays in float32
+
 Run = Callable[[list[Sample]], list[Result]]
 Finished = list[tuple[Sample, Result] | Failure]
 
@@ -79,8 +81,19 @@ class SampleModule(LightningModule):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
+        if seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {seed}")
         self.seed = seed
         self._batches = Batches()
+
+    def setup(self, stage: str) -> None:
+        """Makes sure of a precision in which masks can be computed.
+
+        Raises:
+            ValueError: for another one.
+        """
+        if self.trainer.precision not in PRECISIONS:
+            raise ValueError(f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {self.trainer.precision}")
 
     @abstractmethod
     def masks_of(self, samples: list[Sample]) -> list[Result]:

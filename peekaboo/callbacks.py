@@ -45,10 +45,12 @@ class MaskBoard(Callback):
     ``mask``, ``overlay`` and ``composite/black|white|green``.
 
     Args:
-        pictures: how often in a run the pictures are written.
+        pictures: how often in a run the pictures are written; 0 for none.
     """
 
     def __init__(self, pictures: int = 8) -> None:
+        if pictures < 0:
+            raise ValueError(f"pictures: expected 0 or more, got {pictures}")
         self.pictures = pictures
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -60,17 +62,17 @@ class MaskBoard(Callback):
             return
         step = trainer.global_step
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if step % every == 0:
+        if every and step % every == 0:
             self._scalars(trainer, pl_module, step)
-        if step % max(pl_module.iterations // self.pictures, 1) == 0:
+        if self.pictures and step % max(pl_module.iterations // self.pictures, 1) == 0:
             self._pictures(trainer, pl_module, step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the end of the run, wherever it came: accumulated gradients and settled masks make it shorter."""
         if isinstance(pl_module, Segmenter) and trainer.global_step > 0:
-            if self._mark[1] != trainer.global_step:
+            if self._mark[1] != trainer.global_step and trainer.log_every_n_steps:  # type: ignore[attr-defined]
                 self._scalars(trainer, pl_module, trainer.global_step)
-            if self._pictured != trainer.global_step:
+            if self.pictures and self._pictured != trainer.global_step:
                 self._pictures(trainer, pl_module, trainer.global_step)
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class GradientGuard:
         """Puts back the parameters of the pairs that were skipped, which a momentum may have moved.
 
         Raises:
-            GradientError: after ``limit`` skips in a row.
+            GradientError: after ``limit`` skips in a row, at every tenth step (``check_every``).
         """
         with torch.no_grad():
             for p, before in zip(self.parameters, self._before, strict=True):
@@ -68,18 +69,34 @@ class GradientGuard:
                 held = _spread(self.held, p, pairs) if _is_per_pair(p, pairs) else self.held.all()
                 p.copy_(torch.where(_spread(self._bad, p, pairs) | held, before, p))
         self._steps += 1
-        if self._steps % self.check_every == 0 and int(self.in_a_row.max()) >= self.limit:
+        if self._steps % self.check_every == 0:
+            self.check(self.limit)
+
+    def at_the_end(self) -> None:
+        """Looks a last time, also after a run too short for a look.
+
+        Raises:
+            GradientError: after ``limit`` skips in a row, or where a pair has never had a finite gradient.
+        """
+        if self._steps:
+            self.check(min(self.limit, self._steps))
+
+    def check(self, limit: int) -> None:
+        """Raises :class:`GradientError` where ``limit`` or more steps in a row, up to now, had no finite gradient."""
+        worst = int(self.in_a_row.max())
+        if worst >= limit:
             raise GradientError(
-                f"{int(self.in_a_row.max())} steps in a row had a NaN or infinite gradient; "
+                f"{worst} steps in a row had a NaN or infinite gradient; "
                 "use `--trainer.precision 32-true`, a vae_dtype of float32, or a lower guidance"
             )
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The counts of skipped steps, for a resumed run."""
-        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+    def state_dict(self) -> dict[str, Any]:
+        """The counts of steps and of skipped ones, for a resumed run."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row, "steps": self._steps}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the counts of :meth:`state_dict`."""
+        self._steps = state["steps"]
         device = self.skipped.device
         self.skipped, self.in_a_row = state["skipped"].to(device), state["in_a_row"].to(device)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .backgrounds import Background
-from .functional.compositing import alpha_penalty, composite, normalise_gradient
+from .functional.compositing import alpha_penalty, composite, with_unit_gradient
 from .functional.random import Draws
 from .losses.base import Loss
 
@@ -19,7 +19,12 @@ class Objective(nn.Module):
         penalty: lambda of the alpha penalty, in the published unit: a sum over 256 x 256 pixels, whatever the resolution.
         normalise: scale the loss's gradient on alpha to the root mean square 1 (at 256 x 256) for every image, so that the
             balance with the penalty depends neither on the guidance scale nor on the teacher.
+
+    Attributes:
+        ranks: processes that optimise the same alphas by other draws, whose gradients are averaged.
     """
+
+    ranks = 1
 
     def __init__(self, loss: Loss, background: Background, penalty: float = 0.05, normalise: bool = False) -> None:
         super().__init__()
@@ -37,8 +42,11 @@ class Objective(nn.Module):
         Returns:
             ``loss``, ``penalty`` and their sum ``total``, each (N,).
         """
-        seen = normalise_gradient(alpha) if self.normalise else alpha
-        mixed = composite(image, self.background(image, draws), seen)
-        loss = self.loss(mixed, prompts, draws)
+        background = self.background(image, draws)
+
+        def judge(seen: Tensor) -> Tensor:
+            return self.loss(composite(image, background, seen), prompts, draws)
+
+        loss = with_unit_gradient(alpha, judge, self.ranks) if self.normalise else judge(alpha)
         penalty = self.penalty * alpha_penalty(alpha)
         return {"total": loss + penalty, "loss": loss, "penalty": penalty}

@@ -19,16 +19,18 @@ from .backgrounds import Background
 from .batching import SampleModule
 from .data.base import Sample
 from .data.images import read_image, read_mask
-from .functional.framing import Framing, frame, unframe
+from .data.manifest import require_foreground
+from .functional.framing import Framing, frame, resize, unframe
 from .functional.random import Draws
 from .guard import GradientGuard
+from .guides.base import Guide
 from .losses.base import Loss
 from .objective import Objective
 from .records import describe, peak_memory_mb
 from .results import Result, Threshold, make_result
 from .stopping import Settling
 
-FRAMES = 40  # of a time-lapse
+FRAMES, FRAME_SIDE = 40, 128  # of a time-lapse, and at most in a checkpoint
 
 
 class Segmenter(SampleModule):
@@ -98,6 +100,9 @@ class Segmenter(SampleModule):
         self.threshold, self.max_skipped = threshold, max_skipped
         self.settled = settled
         self.pairs: list[Sample] = []
+        for part in alpha.modules():
+            if isinstance(part, Guide):
+                part.framing = framing
 
     # ---- one optimisation -------------------------------------------------------------------------------------------
 
@@ -116,7 +121,8 @@ class Segmenter(SampleModule):
         with self._full_precision():
             self.alpha.reset(self.images, seeds)
         self.guard = GradientGuard(self.trainable(), len(pairs), self.max_skipped)
-        self.settling = Settling(len(pairs), self.settled)
+        threshold = 0.5 if self.threshold == "otsu" else float(self.threshold)
+        self.settling = Settling(len(pairs), self.settled, threshold=threshold)
         self._started = time.perf_counter()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -166,6 +172,7 @@ class Segmenter(SampleModule):
                     report(step + 1)
                 if all_settled:
                     break
+            self.guard.at_the_end()
         return self.results(step + 1)
 
     def after_step(self) -> bool:
@@ -175,7 +182,7 @@ class Segmenter(SampleModule):
             Whether all pairs have settled.
         """
         self.guard.after_step()
-        settled = self.settling.after_step(self.opacity)
+        settled = self.settling.after_step(self.opacity, self.guard.skipped)
         if any(settled):
             self.guard.hold(settled)
         return all(settled)
@@ -225,6 +232,13 @@ class Segmenter(SampleModule):
     # ---- fit: the pairs of one image ----------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage != "fit" and any(isinstance(part, Alpha) and part.coupled for part in self.alpha.modules()):
+            raise ValueError(
+                "alpha: expected maps that do not depend on one another where pairs are shared out over batches, "
+                f"got {describe(self.alpha)}; use `fit` with several prompts, or peekaboo.segment"
+            )
+        self.objective.ranks = self.trainer.world_size if stage == "fit" else 1
         if stage == "fit":
             pairs = self.pairs_of_image()
             self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
@@ -242,7 +256,9 @@ class Segmenter(SampleModule):
         if not prompts or any(not prompt.strip() for prompt in prompts):
             raise ValueError(f"prompt: expected some words, got {self.prompt!r}")
         image = read_image(_bundled(self.image_path))
-        mask = None if self.mask_path is None else read_mask(_bundled(self.mask_path), (image.shape[1], image.shape[2]))
+        mask = None
+        if self.mask_path is not None:
+            mask = require_foreground(read_mask(_bundled(self.mask_path), (image.shape[1], image.shape[2])), self.mask_path)
         truths = [mask] + [None] * (len(prompts) - 1)
         pairs = enumerate(zip(prompts, truths, strict=True))
         return [Sample(str(i), image, prompt, truth, source=self.image_path) for i, (prompt, truth) in pairs]
@@ -266,12 +282,16 @@ class Segmenter(SampleModule):
         if self.after_step():
             self.trainer.should_stop = True
 
+    def on_train_epoch_end(self) -> None:
+        self.guard.at_the_end()  # before anything is written
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the alpha's parameters, and how far the run has come; the frozen networks come from where they came from."""
+        side = min(self.resolution, FRAME_SIDE)
         trained = {f"alpha.{name}" for name, p in self.alpha.named_parameters() if p.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
         checkpoint["progress"] = {
-            "frames": [(frame * 255).round().byte() for frame in self.frames],
+            "frames": [(resize(frame, (side, side)) * 255).round().byte() for frame in self.frames],
             "seconds": time.perf_counter() - self._started,
             "guard": self.guard.state_dict(),
             "settling": self.settling.state_dict(),
@@ -290,7 +310,8 @@ class Segmenter(SampleModule):
         if state != own or "progress" not in checkpoint:
             raise ValueError(f"ckpt_path: expected a fit's checkpoint with the parameters {own}, got {state}")
         progress = checkpoint["progress"]
-        self.frames = [frame.to(self.device) / 255 for frame in progress["frames"]]
+        own_size = (self.resolution, self.resolution)
+        self.frames = [resize(frame.to(self.device) / 255, own_size) for frame in progress["frames"]]
         self._started = time.perf_counter() - progress["seconds"]
         self.guard.load_state_dict(progress["guard"])
         self.settling.load_state_dict(progress["settling"])

@@ -30,13 +30,15 @@ class Settling:
         self.settled_at: list[int | None] = [None] * pairs
         self._in_a_row = [0] * pairs
         self._before: Tensor | None = None
+        self._skipped = [0] * pairs
         self._steps = 0
 
-    def after_step(self, alpha: Callable[[], Tensor]) -> list[bool]:
+    def after_step(self, alpha: Callable[[], Tensor], skipped: Tensor) -> list[bool]:
         """Counts a step and, every so often, looks.
 
         Args:
             alpha: makes the (N, 1, H, W) alphas; only called for a look.
+            skipped: (N,) steps that each pair has skipped: a mask that could not move has not settled.
 
         Returns:
             For each pair, whether it has settled.
@@ -44,14 +46,16 @@ class Settling:
         self._steps += 1
         if self.agreement is not None and self._steps % self.every == 0:
             with torch.no_grad():
-                mask = alpha()[:, 0] > self.threshold
+                mask = (alpha()[:, 0] > self.threshold).cpu()  # not every device has the float64 of an IoU
             if self._before is not None:
-                agree = (iou(mask, self._before.to(mask.device)) >= self.agreement).tolist()
-                self._in_a_row = [k + 1 if same else 0 for k, same in zip(self._in_a_row, agree, strict=True)]
+                agree = (iou(mask, self._before.cpu()) >= self.agreement).tolist()
+                moved = [now == then for now, then in zip(skipped.tolist(), self._skipped, strict=True)]
+                same = [a and m for a, m in zip(agree, moved, strict=True)]
+                self._in_a_row = [k + 1 if s else 0 for k, s in zip(self._in_a_row, same, strict=True)]
                 for i, k in enumerate(self._in_a_row):
                     if k >= self.patience and self.settled_at[i] is None:
                         self.settled_at[i] = self._steps
-            self._before = mask
+            self._before, self._skipped = mask, skipped.tolist()
         return self.settled()
 
     def settled(self) -> list[bool]:
@@ -60,9 +64,15 @@ class Settling:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to settle where it would have."""
-        return {"settled_at": self.settled_at, "in_a_row": self._in_a_row, "before": self._before, "steps": self._steps}
+        return {
+            "settled_at": self.settled_at,
+            "in_a_row": self._in_a_row,
+            "before": self._before,
+            "skipped": self._skipped,
+            "steps": self._steps,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a state of :meth:`state_dict`."""
         self.settled_at, self._in_a_row = list(state["settled_at"]), list(state["in_a_row"])
-        self._before, self._steps = state["before"], state["steps"]
+        self._before, self._skipped, self._steps = state["before"], list(state["skipped"]), state["steps"]

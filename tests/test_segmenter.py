@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from peekaboo.alphas import Alpha, Bilateral, Competing, Fourier, Raster
 from peekaboo.data.base import Failure, Sample
 from peekaboo.functional.random import Draws
+from peekaboo.guard import GradientError
 from peekaboo.guides import RGB
 from peekaboo.losses import Loss
 from peekaboo.records import describe
@@ -35,6 +36,13 @@ class Brightness(Loss):
 
     def forward(self, composite: torch.Tensor, prompts: list[str], draws: Draws) -> torch.Tensor:
         return composite.square().sum((1, 2, 3))
+
+
+class Nowhere(Loss):
+    """Has no finite gradient."""
+
+    def forward(self, composite: torch.Tensor, prompts: list[str], draws: Draws) -> torch.Tensor:
+        return torch.nan * composite.sum((1, 2, 3))
 
 
 def fit(segmenter: Segmenter, trainer: Any, **rest: Any) -> Path:
@@ -157,6 +165,35 @@ def test_masks_have_the_images_own_size_however_it_is_framed(make_segmenter: Mak
     assert [tuple(result.mask.shape) for result in results] == [(1, 1), (9, 30), (50, 20)]
 
 
+def test_a_loss_scale_and_accumulation_leave_the_balance_with_the_penalty(make_segmenter: Make, make_trainer: Make) -> None:
+    """As 16-mixed has it on a GPU: the loss is scaled before the backward pass, and the gradient back before the step."""
+
+    class Scaled(Segmenter):
+        def backward(self, loss: torch.Tensor, *args: Any, **options: Any) -> None:
+            (65536 * loss).backward()
+
+        def on_before_optimizer_step(self, optimizer: Any) -> None:
+            for parameter in self.trainable():
+                parameter.grad /= 65536
+            super().on_before_optimizer_step(optimizer)
+
+    plain, scaled = make_segmenter(), make_segmenter()
+    scaled.__class__ = Scaled
+    fit(plain, make_trainer())
+    fit(scaled, make_trainer())
+    torch.testing.assert_close(alpha_of(scaled), alpha_of(plain), rtol=0, atol=1e-4)
+
+
+def test_a_run_that_never_had_a_gradient_is_no_result(make_segmenter: Make, make_trainer: Make, tmp_path: Path) -> None:
+    """However short it is."""
+    segmenter = make_segmenter(loss=Nowhere())
+    with pytest.raises(GradientError, match="4 steps in a row had a NaN or infinite gradient"):
+        segmenter.segment(segmenter.pairs_of_image(), [0])
+    with pytest.raises(GradientError):
+        make_trainer().fit(make_segmenter(loss=Nowhere()))
+    assert not list(tmp_path.glob("**/result.json"))
+
+
 # ---- only the alpha trains ------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +213,21 @@ def test_a_checkpoint_at_the_default_resolution_is_under_two_megabytes(make_segm
     folder = fit(make_segmenter(resolution=128, iterations=1), make_trainer())
     (checkpoint,) = folder.glob("checkpoints/*.ckpt")
     assert checkpoint.stat().st_size < 2 * 2**20
+
+
+def test_so_is_one_of_a_long_run_at_stable_diffusions_and_its_time_lapse_comes_back(
+    make_segmenter: Make, make_trainer: Make
+) -> None:
+    segmenter = make_segmenter(Raster(), Brightness(), resolution=256, iterations=40)
+    (checkpoint,) = fit(segmenter, make_trainer()).glob("checkpoints/*.ckpt")
+    assert len(segmenter.frames) == 40
+    assert checkpoint.stat().st_size < 2 * 2**20
+    kept = segmenter.frames
+    segmenter.on_load_checkpoint(torch.load(checkpoint, weights_only=True))
+    for before, after in zip(kept, segmenter.frames, strict=True):
+        assert after.shape == before.shape
+        coarse = [torch.nn.functional.avg_pool2d(one, 16) for one in (before, after)]  # finer than 128 pixels it is gone
+        assert float((coarse[0] - coarse[1]).abs().max()) < 0.05
 
 
 # ---- the same seed, the same mask -----------------------------------------------------------------------------------------

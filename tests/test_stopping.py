@@ -29,6 +29,9 @@ class Quick(Loss):
         return 2000 * way * composite.sum((1, 2, 3))
 
 
+NONE = torch.zeros(2, dtype=torch.int64)  # skipped steps
+
+
 def masks(*rows: list[int]) -> Callable[[], Tensor]:
     return lambda: torch.tensor(rows, dtype=torch.float32)[:, None, None]
 
@@ -36,7 +39,7 @@ def masks(*rows: list[int]) -> Callable[[], Tensor]:
 def test_settles_after_agreeing_looks_in_a_row() -> None:
     settling = Settling(2, 0.7, every=2, patience=2)
     still, wild = [1, 1, 1, 0], [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    found = [settling.after_step(masks(still, wild[step // 2])) for step in range(8)]
+    found = [settling.after_step(masks(still, wild[step // 2]), NONE) for step in range(8)]
     assert found == [[False, False]] * 5 + [[True, False]] * 3  # looks after 2, 4 and 6 steps
     assert settling.settled_at == [6, None]
 
@@ -44,19 +47,36 @@ def test_settles_after_agreeing_looks_in_a_row() -> None:
 def test_agreement_is_an_iou() -> None:
     for agreement, expected in ((0.75, [True]), (0.76, [False])):
         settling = Settling(1, agreement, every=1, patience=1)
-        settling.after_step(masks([1, 1, 1, 1]))
-        assert settling.after_step(masks([1, 1, 1, 0])) == expected
+        settling.after_step(masks([1, 1, 1, 1]), NONE[:1])
+        assert settling.after_step(masks([1, 1, 1, 0]), NONE[:1]) == expected
 
 
 def test_a_disagreement_starts_the_count_anew() -> None:
     settling = Settling(1, 1.0, every=1, patience=2)
     looks = [[1, 0], [1, 0], [0, 1], [0, 1], [0, 1]]
-    assert [settling.after_step(masks(look))[0] for look in looks] == [False, False, False, False, True]
+    assert [settling.after_step(masks(look), NONE[:1])[0] for look in looks] == [False, False, False, False, True]
 
 
 def test_without_an_agreement_it_never_looks() -> None:
     settling = Settling(1, None, every=1)
-    assert [settling.after_step(lambda: pytest.fail("looked")) for _ in range(5)] == [[False]] * 5
+    assert [settling.after_step(lambda: pytest.fail("looked"), NONE[:1]) for _ in range(5)] == [[False]] * 5
+
+
+def test_a_pair_that_skipped_its_steps_has_not_settled() -> None:
+    settling = Settling(2, 1.0, every=1, patience=2)
+    found = [settling.after_step(masks([1, 0], [1, 0]), torch.tensor([0, step])) for step in range(4)]
+    assert found[-1] == [True, False]
+    resumed = Settling(2, 1.0, every=1, patience=2)
+    resumed.load_state_dict(settling.state_dict())
+    assert [resumed.after_step(masks([1, 0], [1, 0]), torch.tensor([0, 3]))[1] for _ in range(2)] == [False, True]
+
+
+def test_masks_settle_at_the_configured_threshold(make_segmenter: Callable[..., Any]) -> None:
+    """A mask that is empty at one half may be far from settled at a lower threshold."""
+    for threshold, expected in ((0.25, 0.25), ("otsu", 0.5)):
+        segmenter = make_segmenter(threshold=threshold, settled=0.98)
+        segmenter.begin(segmenter.pairs_of_image(), [0])
+        assert segmenter.settling.threshold == expected
 
 
 def test_a_held_pair_stays_and_is_not_counted_as_skipped() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -37,28 +37,35 @@ def alpha_penalty(alpha: Tensor) -> Tensor:
     return REFERENCE_PIXELS * alpha.mean((1, 2, 3))
 
 
-class _UnitGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (gradient,) = gradients
-        pixels = gradient[0].numel()
-        rms = gradient.float().square().mean((1, 2, 3), keepdim=True).sqrt()
-        # A vanishing gradient stays zero instead of becoming amplified rounding; NaN stays NaN, for the guard to see.
-        scale = torch.where(rms < torch.finfo(torch.float32).tiny, 0, REFERENCE_PIXELS / pixels / rms)
-        return gradient * scale.to(gradient.dtype)
-
-
-def normalise_gradient(value: Tensor) -> Tensor:
-    """Returns ``value`` itself; the gradient that comes back through it is scaled to a fixed size for each sample.
+def with_unit_gradient(value: Tensor, judge: Callable[[Tensor], Tensor], ranks: int = 1) -> Tensor:
+    """Returns ``judge(value)``; of its gradient on ``value`` only the direction is kept, scaled to a fixed size for each sample.
 
     The root mean square over a sample becomes 65536 / (H * W): 1 at 256 x 256, where :func:`alpha_penalty` has the gradient
     1 everywhere too. So the balance of a loss and of the penalty depends neither on the loss's scale nor on the resolution.
+    What multiplies the loss afterwards (a weight, accumulation, the loss scale of half precision) multiplies the gradient.
 
     Args:
         value: (N, C, H, W).
+        judge: maps it to the losses (N,), each of its own sample alone.
+        ranks: processes that judge the same values by other draws; their mean gradient is what is scaled.
     """
-    return _UnitGradient.apply(value)
+    if not (value.requires_grad and torch.is_grad_enabled()):
+        return judge(value)
+    seen = value.view_as(value)  # a hook on `value` itself would also see what comes back from elsewhere
+    losses = judge(seen)
+    if losses.requires_grad:
+        behind: list[Tensor] = []  # what multiplied the losses; known before their gradient comes back to `seen`
+        losses.register_hook(behind.append)
+        seen.register_hook(lambda gradient: _unit(gradient, ranks) * behind.pop().abs().view(-1, 1, 1, 1))
+    return losses
+
+
+def _unit(gradient: Tensor, ranks: int) -> Tensor:
+    if ranks > 1:
+        gradient = gradient.contiguous()
+        torch.distributed.all_reduce(gradient)
+        gradient = gradient / ranks
+    rms = gradient.float().square().mean((1, 2, 3), keepdim=True).sqrt()
+    # A vanishing gradient stays zero instead of becoming amplified rounding; NaN stays NaN, for the guard to see.
+    scale = torch.where(rms < torch.finfo(torch.float32).tiny, 0, REFERENCE_PIXELS / gradient[0].numel() / rms)
+    return gradient * scale.to(gradient.dtype)
