@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .cli import find_config
 from .data.base import Sample
-from .data.images import read_image, read_mask, to_rgb
+from .data.images import read_image, read_mask, to_mask, to_rgb
 from .messages import one_line
 from .results import Result
 from .segmenter import Segmenter
@@ -78,10 +78,14 @@ def segment(
     """
     images = image if isinstance(image, list) else [image]
     prompts = prompt if isinstance(prompt, list) else [prompt] * len(images)
+    if not images or not prompts:
+        raise ValueError("image, prompt: expected at least one of each, got an empty list")
     if len(images) == 1:
         images = images * len(prompts)
     if len(images) != len(prompts):
         raise ValueError(f"prompt: expected one for each of {len(images)} images, got {len(prompts)}")
+    if seed < 0:
+        raise ValueError(f"seed: expected 0 or more, got {seed}")
     if any(not isinstance(p, str) or not p.strip() for p in prompts):
         raise ValueError(f"prompt: expected some words, got {prompt!r}")
     pictures = [_picture(item) for item in images]
@@ -118,7 +122,7 @@ def _config_file(name: str) -> str:
 def _as_yaml(value: Any) -> str:
     import json
 
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _picture(item: Picture) -> Tensor:
@@ -127,7 +131,7 @@ def _picture(item: Picture) -> Tensor:
     if isinstance(item, Tensor):
         if item.ndim != 3 or item.shape[0] != 3 or not item.is_floating_point():
             raise ValueError(f"image: expected a float tensor (3, H, W) in [0, 1], got {item.dtype} {tuple(item.shape)}")
-        return item.clamp(0, 1)
+        return item.detach().float().clamp(0, 1).cpu()
     return read_image(item)
 
 
@@ -135,7 +139,7 @@ def _mask(item: Picture, image: Tensor) -> Tensor:
     size = (image.shape[1], image.shape[2])
     if isinstance(item, str | Path):
         return read_mask(item, size)
-    mask = item.bool() if isinstance(item, Tensor) else to_rgb(item).mean(0) >= 0.5
+    mask = (item if item.dtype == torch.bool else item >= 0.5).cpu() if isinstance(item, Tensor) else to_mask(item)
     if tuple(mask.shape) != size:
         got = " x ".join(str(side) for side in reversed(mask.shape))
         raise ValueError(f"mask: expected the image's size {size[1]} x {size[0]}, got {got}")

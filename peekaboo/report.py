@@ -46,14 +46,16 @@ def by_data(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """
     kinds: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
-        arguments = json.dumps(run.get("data_arguments", {}), sort_keys=True)
+        given = {key: value for key, value in run.get("data_arguments", {}).items() if value is not None}
+        arguments = json.dumps(given, sort_keys=True)
         kinds.setdefault(run["data"].removesuffix("Data"), {}).setdefault(arguments, []).append(run)
     found = {}
     for kind, versions in kinds.items():
         for arguments, some in versions.items():
             own = json.loads(arguments)
-            differing = [key for key in own if any(json.loads(other).get(key) != own[key] for other in versions)]
-            title = ", ".join(f"{key}: {own[key]}" for key in differing)
+            others = [json.loads(other) for other in versions]
+            differing = [key for key in sorted({*own}.union(*others)) if any(other.get(key) != own.get(key) for other in others)]
+            title = ", ".join(f"{key}: {own.get(key)}" for key in differing)
             count = Counter(run["variant"] for run in some)
             found[kind + (f" ({title})" if title else "")] = [
                 run | {"variant": f"{run['variant']} ({run['folder']})"} if count[run["variant"]] > 1 else run for run in some

@@ -133,6 +133,9 @@ def test_a_config_may_be_a_file(pipeline: Path, image_file: Path) -> None:
             ValueError,
             "prompt: expected one for each of 2 images, got 3",
         ),
+        (lambda s, i: peekaboo.segment(i, [], s), ValueError, "image, prompt: expected at least one of each, got an empty list"),
+        (lambda s, i: peekaboo.segment(i, "a", s, seed=-1), ValueError, "seed: expected 0 or more, got -1"),
+        (lambda s, i: peekaboo.load("raster", image=Path("no"), nonsense=1), ValueError, "Option 'nonsense' is not accepted"),
         (lambda s, i: peekaboo.segment(torch.rand(20, 20), "a", s), ValueError, r"image: expected a float tensor \(3, H, W\)"),
         (lambda s, i: peekaboo.segment(i, "a", s, iterations=5), ValueError, "overrides: expected none with a loaded segmenter"),
         (
@@ -162,6 +165,14 @@ def test_a_mask_of_another_size_is_refused(segmenter: peekaboo.Segmenter, image_
     for mask in ("small.png", Image.open("small.png"), torch.zeros(5, 5)):
         with pytest.raises(ValueError, match="mask: expected the image's size 28 x 20, got 5 x 5"):
             peekaboo.segment(image_file, "a bear", segmenter, mask=mask)
+
+
+def test_tensors_of_any_floating_kind_and_soft_masks(segmenter: peekaboo.Segmenter, image: torch.Tensor) -> None:
+    expected = peekaboo.segment(image, "a bear", segmenter)
+    for other in (image.double(), image.clone().requires_grad_()):
+        found = peekaboo.segment(other, "a bear", segmenter, mask=torch.linspace(0, 1, 560).view(20, 28))
+        assert torch.equal(found.alpha, expected.alpha)
+        assert found.target is not None and int(found.target.sum()) == 280
 
 
 def test_the_record_names_the_image_that_was_segmented(pipeline: Path, image_file: Path, image: torch.Tensor) -> None:

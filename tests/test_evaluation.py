@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from peekaboo.baselines.base import Baseline
 from peekaboo.batching import Batches
 from peekaboo.cli import main
 from peekaboo.data.base import Failure, Sample
-from peekaboo.evaluation.folder import RunFolder, weights_digest
+from peekaboo.evaluation.folder import RunFolder, digest, plain_attributes, weights_digest
 from peekaboo.evaluation.sheet import choose
 from peekaboo.guard import GradientError
 from peekaboo.lightning_cli import with_data_class
@@ -159,6 +160,45 @@ def test_a_run_from_python_knows_its_folder_again(manifest: Path) -> None:
         trainer = Trainer(callbacks=[Evaluation()], use_distributed_sampler=False, **settings)  # type: ignore[arg-type]
         trainer.test(Half(threshold), datamodule=ManifestData(str(manifest), batch_size))
         assert len(list(Path("out/runs/test").iterdir())) == folders
+
+
+def test_runs_from_python_differ_by_all_that_decides_their_masks(make_segmenter: Callable[..., Any], tmp_path: Path) -> None:
+    from peekaboo.backgrounds import FixedColour
+    from peekaboo.data.benchmark import ScenesData
+    from peekaboo.data.image_folder import ImageFolderData
+
+    def identity(data: Any, precision: str = "32-true", colour: tuple[float, ...] = (0.5, 0.5, 0.5), **settings: Any) -> str:
+        module = make_segmenter(**settings)
+        module.objective.background = FixedColour(colour)
+        found = plain_attributes(module, data, precision)
+        module.segment(module.pairs_of_image(), [3])  # a run changes nothing
+        assert plain_attributes(module, data, precision) == found
+        return digest(found)
+
+    folder = str(tmp_path)
+    dogs = ImageFolderData(folder, "a dog")
+    variations = [
+        identity(dogs),
+        identity(ImageFolderData(folder, "a cat")),
+        identity(dogs, precision="bf16-mixed"),
+        identity(dogs, colour=(0.5, 0.5, 0.6)),
+        identity(dogs, lr=0.2),
+        identity(ScenesData(single=5)),
+        identity(ScenesData(single=5, pair=0)),
+    ]
+    assert len(set(variations)) == len(variations)
+    assert identity(ImageFolderData(folder, "a dog", batch_size=3)) == variations[0]
+
+
+def test_maps_that_depend_on_one_another_are_not_shared_out(make_segmenter: Callable[..., Any], manifest: Path) -> None:
+    from lightning import Trainer
+
+    from peekaboo.alphas import Competing, Raster
+    from peekaboo.data.manifest import ManifestData
+
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    with pytest.raises(ValueError, match=r"alpha: expected maps that do not depend on one another where pairs .* got Competing"):
+        trainer.test(make_segmenter(Competing(Raster())), datamodule=ManifestData(str(manifest)))
 
 
 def test_a_given_folder_refuses_another_configuration(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -406,6 +446,7 @@ def test_other_weights_are_another_run() -> None:
 
     digests = [weights_digest(torch.nn.Sequential(Net(value))) for value in (0.1, 0.1, 0.2)]
     assert digests[0] == digests[1] != digests[2]
+    assert weights_digest(torch.nn.Sequential(Net(0.1).bfloat16())) == digests[0]  # as an earlier run may leave it
 
 
 def test_a_broken_row_is_no_row(tmp_path: Path) -> None:

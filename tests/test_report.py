@@ -47,14 +47,18 @@ def test_runs_on_other_data_stay_apart(tmp_path: Path) -> None:
     runs = [
         read_run(run(tmp_path / "a", "A", [0.9], data_arguments={"limit": 5, "size": 64})),
         read_run(run(tmp_path / "b", "B", [0.9], data_arguments={"limit": 9, "size": 64})),
+        read_run(run(tmp_path / "d", "D", [0.9], data_arguments={"size": 64})),
+        read_run(run(tmp_path / "e", "E", [0.9], data_arguments={"size": 64, "limit": None})),
         read_run(run(tmp_path / "c", "C", [0.9], data="VOCCropData")),
     ]
     text = markdown(runs, paper=False)
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## Scenes (limit: 5)",
         "## Scenes (limit: 9)",
+        "## Scenes (limit: None)",
         "## VOCCrop",
     ]
+    assert [line.split()[1] for line in text.splitlines() if line.startswith(("| D ", "| E "))] == ["D", "E"] * 2
 
 
 def test_variants_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:

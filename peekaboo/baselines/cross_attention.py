@@ -141,16 +141,16 @@ class CrossAttention(Baseline):
 
     def word_tokens(self, prompt: str) -> list[int]:
         """Returns the places of the tokens that count; of all words where none does."""
-        words = re.findall(r"[^\W_]+", prompt.lower())
-        content = [i for i, word in enumerate(words) if word not in FUNCTION_WORDS]
-        chosen = {"all": list(range(len(words))), "content": content, "last": content[-1:], "end": []}[self.words]
-        wanted = set(chosen or range(len(words)))
-        places, place = [], 1  # after the start token
         limit = int(self.teacher.text_encoder.config.max_position_embeddings) - 1
-        for i, word in enumerate(words):
-            length = len(self.teacher.tokenizer(word, add_special_tokens=False).input_ids)
-            places += [p for p in range(place, place + length) if i in wanted and p < limit]
-            place += length
+        spans = self.teacher.tokenizer(prompt, return_offsets_mapping=True).offset_mapping  # with the start and end tokens
         if self.words == "end":
-            return list(range(min(place, limit), limit + 1))
+            return list(range(min(len(spans) - 1, limit), limit + 1))
+        words = list(re.finditer(r"[^\W_]+", prompt))
+        content = [word for word in words if word[0].lower() not in FUNCTION_WORDS]
+        wanted = {"all": words, "content": content, "last": content[-1:]}[self.words] or words
+        places = [
+            place
+            for place, (start, end) in enumerate(spans[:-1])
+            if 0 < place < limit and any(start < word.end() and end > word.start() for word in wanted)
+        ]
         return places or [1]

@@ -40,7 +40,7 @@ def open_image(path: str | Path, argument: str = "image") -> Image.Image:
         image.load()
     except UnidentifiedImageError:
         raise ValueError(f"{argument}: expected an image (PNG, JPEG, WebP, ...), got {str(path)!r}, which is none") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:  # RuntimeError: AVIF
         raise ValueError(f"{argument}: expected a readable image, got {str(path)!r}, which is corrupt ({error})") from None
     return ImageOps.exif_transpose(image)
 
@@ -52,11 +52,30 @@ def to_rgb(image: Image.Image) -> Tensor:
         top = 65535.0 if image.mode.startswith("I") and pixels.max(initial=0) > 255 else 255.0 if image.mode != "F" else 1.0
         grey = torch.from_numpy((pixels / top).clip(0, 1).copy())
         return grey.expand(3, *grey.shape).contiguous()
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if _has_opacity(image):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     pixels = np.array(image.convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def _has_opacity(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+
+
+def to_mask(image: Image.Image) -> Tensor:
+    """Returns (H, W) bool: at least half of full brightness, or, in a picture with transparent parts, at least half opaque.
+
+    Transparent parts are background in any case; where all that is visible is black or white, and both occur, black is too.
+    """
+    if not _has_opacity(image):
+        return to_rgb(image).mean(0) >= 0.5
+    rgba = torch.from_numpy(np.array(image.convert("RGBA"))).float() / 255
+    bright, opaque = rgba[..., :3].mean(-1), rgba[..., 3] >= 0.5
+    seen = bright[opaque]
+    drawn = len(seen) and bool((seen >= 0.5).any() and (seen < 0.5).any())
+    black_and_white = drawn and float(((seen < 0.1) | (seen > 0.9)).float().mean()) > 0.9
+    return opaque & (bright >= 0.5) if black_and_white or bool(opaque.all()) else opaque
 
 
 def read_image(path: str | Path, argument: str = "image") -> Tensor:
@@ -65,7 +84,7 @@ def read_image(path: str | Path, argument: str = "image") -> Tensor:
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None, argument: str = "mask") -> Tensor:
-    """Reads a ground-truth mask as (H, W) bool: at least half of full brightness (or opacity, where colour says nothing).
+    """Reads a ground-truth mask as (H, W) bool; see :func:`to_mask` for what is foreground.
 
     Args:
         path: of the file.
@@ -75,7 +94,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, argument: s
     Raises:
         FileNotFoundError, ValueError: as :func:`open_image`, and if the size is another one.
     """
-    mask = read_image(path, argument).mean(0) >= 0.5
+    mask = to_mask(open_image(path, argument))
     if size is not None and tuple(mask.shape) != size:
         raise ValueError(
             f"{argument}: expected the image's size {size[1]} x {size[0]}, got {mask.shape[1]} x {mask.shape[0]} ({str(path)!r})"

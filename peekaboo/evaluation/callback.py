@@ -20,7 +20,7 @@ from ..records import describe
 from ..results import Result
 from ..segmenter import Segmenter
 from .coco import write_coco
-from .folder import RunFolder, decisive, digest, plain_attributes, to_16_bit, weights_digest, write_text
+from .folder import RunFolder, arguments_of, decisive, digest, plain_attributes, to_16_bit, weights_digest, write_text
 from .progress import SampleBar
 from .rows import failed_row, make_row
 from .sheet import contact_sheet
@@ -81,7 +81,8 @@ class Evaluation(Callback):
         self.data, self.failures = data, {}
         self.variant = self.name or variant_name(pl_module)
         ids = data.ids()
-        asked = plain_attributes(pl_module, data) if self.config is None else decisive(self.config)
+        precision = str(trainer.precision)
+        asked = plain_attributes(pl_module, data, precision) if self.config is None else decisive(self.config)
         identity = {"stage": self.stage, **asked, "weights": weights_digest(pl_module)}
         run = RunFolder(self._place(trainer, identity), identity)
         run.check()
@@ -111,7 +112,7 @@ class Evaluation(Callback):
             "model": type(module).__name__,
             "teacher": teacher,
             "data": type(self.data).__name__,
-            "data_arguments": decisive(self.config or {})["data"]["init_args"],
+            "data_arguments": arguments_of(self.data) if self.config is None else decisive(self.config)["data"]["init_args"],
             "own_threshold": getattr(module, "threshold", None),
             "precision": str(trainer.precision),
             "accelerator": type(trainer.accelerator).__name__,

@@ -17,6 +17,7 @@ from ..teachers.base import Frozen
 
 #: Arguments that change no result: a run with other ones goes on with the same folder.
 INDIFFERENT = {"model": ("image", "prompt", "mask", "max_skipped"), "data": ("batch_size", "num_workers")}
+STATE = ("training", "pairs", "seeds", "frames")  # attributes that a run leaves
 COUNTS = ("intersection", "union")  # of a row's scores, over thresholds
 
 
@@ -41,23 +42,44 @@ def decisive(config: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "precision": (config.get("trainer") or {}).get("precision")}
 
 
-def plain_attributes(module: nn.Module, data: Any) -> dict[str, Any]:
-    """What stands for the configuration of a run that was started from Python: the plain attributes of its objects."""
-    frozen = tuple(name for name, part in module.named_modules() if isinstance(part, Frozen))
-    parts = (
-        {name: part for name, part in module.named_modules() if not name.startswith(frozen)}
-        if frozen
-        else dict(module.named_modules())
-    )
-    found = {f"model.{name}".rstrip("."): {"class": type(part).__name__, **_plain(part)} for name, part in parts.items()}
-    ours = {key: value for key, value in _plain(data).items() if key not in INDIFFERENT["data"]}
-    return {**found, "data": {"class": type(data).__name__, **ours}}
+def plain_attributes(module: nn.Module, data: Any, precision: str) -> dict[str, Any]:
+    """What stands for the configuration of a run that was started from Python: the plain attributes of its objects.
+
+    Args:
+        module: the model, with its optimiser where it has one.
+        data: the data module.
+        precision: of the trainer.
+    """
+    frozen = [name for name, part in module.named_modules() if isinstance(part, Frozen)]
+    inside = tuple(f"{name}." for name in frozen)
+    parts = {name: part for name, part in module.named_modules() if name not in frozen and not name.startswith(inside)}
+    found = {f"model.{name}".rstrip("."): {"class": type(part).__name__, **plain(part)} for name, part in parts.items()}
+    if hasattr(module, "make_optimizer"):
+        optimizer = module.make_optimizer([nn.Parameter(torch.zeros(1))])  # type: ignore[operator]
+        found["optimizer"] = {"class": type(optimizer).__name__, **optimizer.defaults}
+    return {**found, "data": {"class": type(data).__name__, **arguments_of(data)}, "precision": precision}
 
 
-def _plain(thing: Any) -> dict[str, Any]:
-    kept = int | float | str | None
-    attributes = {key: value for key, value in vars(thing).items() if not key.startswith("_") and key != "training"}
-    return {key: value for key, value in attributes.items() if isinstance(value, kept)}
+def arguments_of(data: Any) -> dict[str, Any]:
+    """The plain attributes of a data module that decide which samples it has."""
+    return {key: value for key, value in plain(data).items() if key not in INDIFFERENT["data"]}
+
+
+def plain(thing: Any) -> dict[str, Any]:
+    """The attributes that can be written to JSON, without what a run leaves in them; of a module its small buffers too."""
+    attributes = {key: value for key, value in vars(thing).items() if not key.startswith("_") and key not in STATE}
+    if isinstance(thing, nn.Module):
+        small = {name: buffer for name, buffer in thing.named_buffers(recurse=False) if buffer.numel() <= 16}
+        attributes |= {name: buffer.flatten().tolist() for name, buffer in small.items()}
+    return {key: value for key, value in attributes.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(one) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(one) for one in value)
+    return isinstance(value, int | float | str | Path | None)
 
 
 def weights_digest(module: nn.Module, values: int = 64) -> str:
@@ -66,7 +88,7 @@ def weights_digest(module: nn.Module, values: int = 64) -> str:
     for part in (part for part in module.modules() if isinstance(part, Frozen)):
         for name, tensor in part.state_dict().items():
             flat = tensor.detach().flatten()
-            some = flat[:: max(len(flat) // values, 1)].float().cpu()
+            some = flat[:: max(len(flat) // values, 1)].bfloat16().float().cpu()  # an earlier run may have rounded them
             digest.update(name.encode() + some.numpy().tobytes())
     return digest.hexdigest()[:16]
 

@@ -126,8 +126,12 @@ def test_cross_attention_is_of_the_words_that_count(samples: list[Sample], pipel
     assert words("last", "a red apple on the left").split() == ["apple"]
     assert words("all", "a red apple").split() == ["a", "red", "apple"]
     assert words("content", "the").split() == ["the"]
+    assert words("content", "a red apple, a bear").split() == ["red", "apple", "bear"]  # punctuation has tokens of its own
+    assert words("last", "the bear's apple!").split() == ["apple"]
+    assert words("all", "A jack-o-lantern").split() == ["a", "jack", "o", "lantern"]
     at_the_end = CrossAttention(teacher, words="end")
     assert at_the_end.word_tokens("a red apple") == list(range(len(teacher.tokenizer("a red apple").input_ids) - 1, 77))
+    assert at_the_end.word_tokens("an apple, a bear.")[0] == len(teacher.tokenizer("an apple, a bear.").input_ids) - 1
     assert at_the_end.word_tokens("apple " * 90) == [76]  # cut off, but the end token stays
 
 

@@ -83,6 +83,38 @@ def test_masks_are_bright_or_not(tmp_path: Path) -> None:
         read_mask(tmp_path / "m.png", (1, 5), "truth")
 
 
+def test_transparent_masks_are_what_is_opaque(tmp_path: Path) -> None:
+    inside = np.zeros((6, 8), dtype=bool)
+    inside[2:5, 3:7] = True
+    alpha = np.where(inside, 255, 0)
+    framed = np.where(np.arange(6)[:, None] * np.ones((1, 8)) > 0, 255, 0)
+    photo = np.random.default_rng(0).integers(0, 256, (6, 8, 3))
+    pictures = {
+        "a white object": np.dstack([np.full((6, 8, 3), 255), alpha]),
+        "a black object": np.dstack([np.zeros((6, 8, 3)), alpha]),
+        "a cut-out": np.dstack([photo, alpha]),
+        "white on black in a transparent frame": np.dstack([np.where(inside, 255, 0)[..., None].repeat(3, 2), framed]),
+    }
+    for name, picture in pictures.items():
+        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "m.png")
+        assert np.array_equal(read_mask(tmp_path / "m.png").numpy(), inside), name
+
+
+def test_a_damaged_avif_is_a_corrupt_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its plugin raises a RuntimeError."""
+    (tmp_path / "x.png").write_bytes(b"x")
+
+    class Broken:
+        width = height = 4
+
+        def load(self) -> None:
+            raise RuntimeError("Failed to decode image")
+
+    monkeypatch.setattr(Image, "open", lambda path: Broken())
+    with pytest.raises(ValueError, match=r"got '.*x.png', which is corrupt \(Failed to decode image\)"):
+        open_image(tmp_path / "x.png")
+
+
 def test_errors_name_the_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("hello")
