@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,44 @@ def find_config(argument: str) -> str:
 
 
 def drop_stale_mask(args: list[str]) -> list[str]:
-    """A config's ground truth is of its own image and prompt: with another one on the command line it no longer counts."""
-    given = {a.split("=")[0].removeprefix("--model.").removeprefix("init_args.") for a in args if a.startswith("--model.")}
-    return [*args, "--model.mask=null"] if given & {"image", "prompt"} and "mask" not in given else args
+    """A config's ground truth is of its own image and prompt: where a later config or argument names others it no longer counts.
+
+    A mask that is named without an image and a prompt is of whatever image the run has.
+    """
+    flags = {a.split("=")[0].removeprefix("--model.").removeprefix("init_args.") for a in args if a.startswith("--model.")}
+    sources = [{*model, *(model.get("init_args") or {})} for model in (model_of(config) for config in named_configs(args))]
+    own = stale = False
+    for given in (*sources, flags):
+        names_what = bool(given & {"image", "prompt"})
+        if "mask" in given:
+            own, stale = names_what, False
+        elif names_what:
+            stale = own
+    return [*args, "--model.mask=null"] if stale else args
+
+
+def named_configs(args: list[str]) -> list[str]:
+    """Returns the files of ``--config FILE``, then those of ``--config=FILE``."""
+    behind = [b for a, b in pairwise(args) if a == "--config"]
+    within = [a.removeprefix("--config=") for a in args if a.startswith("--config=")]
+    return behind + within
+
+
+def model_of(config: str) -> dict[str, Any]:
+    """Reads the ``model`` of a config file; empty where the parser will say what is wrong with it."""
+    model = read_config(config).get("model")
+    return model if isinstance(model, dict) else {}
+
+
+def read_config(config: str) -> dict[str, Any]:
+    """Reads a config file; empty where the parser will say what is wrong with it."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def explain(error: Exception) -> str | None:

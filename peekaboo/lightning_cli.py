@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .callbacks import MaskBoard, SaveResults
+from .cli import named_configs, read_config
 from .evaluation import Evaluation
 from .segmenter import Segmenter
 
@@ -27,9 +27,7 @@ def with_data_class(args: list[str]) -> list[str]:
     ['predict', '--data', 'peekaboo.data.image_folder.ImageFolderData', '--data.images', 'photos']
     """
     flags = [a.split("=")[0] for a in args]
-    configs = [b for a, b in pairwise(args) if a == "--config"]
-    configs += [a.removeprefix("--config=") for a in args if a.startswith("--config=")]
-    if "--data" in flags or any(_names_data(config) for config in configs):
+    if "--data" in flags or any("data" in read_config(config) for config in named_configs(args)):
         return args
     for place, flag in enumerate(flags):
         if flag.removeprefix("--data.") in DATA_OF and flag.startswith("--data."):
@@ -37,11 +35,10 @@ def with_data_class(args: list[str]) -> list[str]:
     return args
 
 
-def _names_data(config: str) -> bool:
-    try:
-        return "data" in (yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {})
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
-        return False  # the parser says what is wrong with it
+def next_version(root: Path) -> Path:
+    """Returns the first ``version_N`` in a folder behind those that there are, as a logger would."""
+    taken = [int(p.name.removeprefix("version_")) for p in root.glob("version_*") if p.name.removeprefix("version_").isdigit()]
+    return root / f"version_{max(taken, default=-1) + 1}"
 
 
 class LoggedConfig(SaveConfigCallback):
@@ -104,6 +101,8 @@ class CommandLine(LightningCLI):
                 config.trainer.logger = False  # the evaluation's folder is the record
             if self.subcommand == "predict":
                 config.return_predictions = False  # they are files; thousands would not fit the memory
+        elif config.trainer.logger is False and config.trainer.default_root_dir is None:
+            config.trainer.default_root_dir = str(next_version(Path("lightning_logs")))  # else the results lie in the way
 
     def instantiate_classes(self) -> None:
         """Builds everything, and from then on lets garbage be collected: `peekaboo.cli.script` had not."""
@@ -117,13 +116,22 @@ class CommandLine(LightningCLI):
             ValueError, FileNotFoundError: for an image, a mask, a prompt or a checkpoint that is wrong or missing.
         """
         checkpoint = self.config.fit.ckpt_path
-        if checkpoint is not None and checkpoint.endswith(".ckpt") and not Path(checkpoint).is_file():
+        if checkpoint is not None and not Path(checkpoint).is_file():  # nor an address: a checkpoint is not downloaded
             raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {checkpoint!r}, which does not exist")
         if isinstance(self.model, Segmenter):
             self.model.pairs_of_image()
 
     def before_test(self) -> None:
-        """Tells the evaluation what was asked for, so that it knows its own folder again."""
+        """Tells the evaluation what was asked for, so that it knows its own folder again.
+
+        Raises:
+            ValueError: for a checkpoint, which has one image's alpha.
+        """
+        if self.config[str(self.subcommand)].ckpt_path is not None:
+            raise ValueError(
+                f"ckpt_path: expected none for `{self.subcommand}`, which begins every alpha anew; the same command goes on "
+                "where it was stopped"
+            )
         self.evaluation.config_yaml = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False)
         loaded: dict[str, Any] = yaml.safe_load(self.evaluation.config_yaml)
         self.evaluation.config = loaded

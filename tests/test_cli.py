@@ -311,11 +311,70 @@ def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
     assert find_config("raster.yaml") == "raster.yaml"
 
 
-def test_another_image_or_prompt_drops_the_configs_ground_truth() -> None:
-    assert drop_stale_mask(["fit", "--model.image", "x.png"])[-1] == "--model.mask=null"
-    assert drop_stale_mask(["fit", "--model.init_args.prompt=x"])[-1] == "--model.mask=null"
-    for kept in (["fit"], ["fit", "--model.image=x.png", "--model.mask=y.png"], ["fit", "--model.iterations=3"]):
-        assert drop_stale_mask(kept) == kept
+def test_another_image_or_prompt_drops_the_configs_ground_truth(tmp_path: Path) -> None:
+    texts = {
+        "whole": "model: {init_args: {image: a.png, prompt: a, mask: t.png}}",
+        "other": "model: {init_args: {image: b.png, prompt: b}}",
+        "mask": "model: {init_args: {mask: u.png}}",
+        "class": "model: peekaboo.segmenter.Segmenter",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    whole, other, mask, of_class = (f"--config={tmp_path / name}.yaml" for name in texts)
+    for arguments in (
+        ["fit", whole, "--model.image", "x.png"],
+        ["fit", "--config", str(tmp_path / "whole.yaml"), "--model.init_args.prompt=x"],
+        ["fit", whole, other],
+    ):
+        assert drop_stale_mask(arguments) == [*arguments, "--model.mask=null"]
+    for arguments in (
+        ["fit", whole],
+        ["fit", whole, "--model.image=x.png", "--model.mask=y.png"],
+        ["fit", whole, "--model.iterations=3"],
+        ["fit", of_class, other, mask],
+        ["fit", whole, mask, "--model.image=x.png"],  # it was named for the image to come
+        ["fit", "--config", "nowhere.yaml", "--model.image=x.png"],
+    ):
+        assert drop_stale_mask(arguments) == arguments
+
+
+def test_without_a_logger_a_run_has_a_folder_of_its_own(
+    fit_arguments: Arguments, image_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("{}  # mine")
+    arguments = [*fit_arguments("raster.yaml"), f"--model.image={image_file}", "--trainer.logger=false"]
+    arguments = [a for a in arguments if not a.startswith("--trainer.default_root_dir")]
+    assert main(arguments) == main(arguments) == 0
+    assert Path("config.yaml").read_text() == "{}  # mine"
+    for version in (0, 1):
+        names = {path.name for path in Path(f"lightning_logs/version_{version}").iterdir()}
+        assert {"config.yaml", "mask.png", "result.json"} <= names
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_a_precision_for_the_alpha_itself_is_refused(refused: Callable[..., str], precision: str) -> None:
+    expected = f"trainer.precision: expected one of 32-true, bf16-mixed, 16-mixed, got {precision}"
+    assert refused(f"--trainer.precision={precision}") == expected
+
+
+def test_logging_can_be_off(fit_arguments: Arguments) -> None:
+    assert main([*fit_arguments("raster.yaml"), "--trainer.log_every_n_steps=0"]) == 0
+
+
+def test_an_empty_ground_truth_is_refused(refused: Callable[..., str], tmp_path: Path, image_file: Path) -> None:
+    with Image.open(image_file) as picture:
+        Image.new("L", picture.size, 1).save(tmp_path / "truth.png")  # 0 and 1 instead of 0 and 255
+    message = refused(f"--model.image={image_file}", f"--model.mask={tmp_path / 'truth.png'}")
+    assert "expected at least one foreground pixel" in message and "truth.png" in message
+
+
+def test_a_checkpoint_is_a_file_and_of_a_fit(refused: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("https://example.org/any", "nowhere.ckpt"):
+        expected = f"ckpt_path: expected a checkpoint file, got '{place}', which does not exist"
+        assert refused(f"--ckpt_path={place}") == expected
+    assert main(["test", "--config", "rgb_bilateral.yaml", "--config", "data/scenes.yaml", "--ckpt_path=last.ckpt"]) == 1
+    assert "ckpt_path: expected none for `test`" in capsys.readouterr().err
 
 
 def test_a_plain_message_stays_as_it_is() -> None:
