@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--config", default="rgb_bilateral")
     parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=20)
-    parser.add_argument("--draws", type=int, default=16, help="steps, each of the config's noise samples")
+    parser.add_argument("--draws", type=int, default=32, help="steps, each of the config's noise samples")
     parser.add_argument("--opacities", type=float, nargs="+", default=[0.25, 0.5, 0.75, 0.95])
     parser.add_argument("--timesteps", type=timesteps, nargs="+", default=[(20, 600)], help="ranges, as 20-600")
     parser.add_argument("--device", default="cpu")

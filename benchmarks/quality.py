@@ -32,25 +32,32 @@ def measure(segmenter: Segmenter, scenes: list[Sample], batch: int, at: list[int
     seen: dict[int, list[tuple[str, float, float, float]]] = {step: [] for step in at}
     seconds = dict.fromkeys(at, 0.0)
     segmenter.iterations = max(at)
+
+    def note(step: int, part: list[Sample], spent: float) -> None:
+        seconds[step] += spent
+        for sample, result in zip(part, segmenter.results(step), strict=True):
+            mask = result.mask[None]
+            right, other = float(iou(mask, sample.mask[None])), float(iou(mask, sample.others[None]))
+            seen[step].append((sample.id, right, other, float(result.iou_at(result.otsu))))
+
     for first in range(0, len(scenes), batch):
         part = scenes[first : first + batch]
         start = time.perf_counter()
-        looked = 0.0
+        looked, ended = 0.0, 0
 
         def look(step: int, part: list[Sample] = part, start: float = start) -> None:
-            nonlocal looked
-            if step not in seen:
-                return
-            now = time.perf_counter()
-            seconds[step] += now - start - looked
-            for sample, result in zip(part, segmenter.results(step), strict=True):
-                mask = result.mask[None]
-                right, other = float(iou(mask, sample.mask[None])), float(iou(mask, sample.others[None]))
-                seen[step].append((sample.id, right, other, float(result.iou_at(result.otsu))))
-            looked += time.perf_counter() - now
+            nonlocal looked, ended
+            ended = step
+            if step in seen:
+                now = time.perf_counter()
+                note(step, part, now - start - looked)
+                looked += time.perf_counter() - now
 
         with precision(precision_name, str(segmenter.device)):
             segmenter.segment(part, [segmenter.sample_seed(sample.id) for sample in part], report=look)
+        spent = time.perf_counter() - start - looked
+        for step in (step for step in at if step > ended):  # all have settled: they stay as they are, and cost no more
+            note(step, part, spent)
     return [summarise(step, rows, seconds[step] / len(scenes)) for step, rows in seen.items()]
 
 

@@ -116,6 +116,15 @@ def test_quality_says_when_the_masks_are_good_enough(pipeline: Path, monkeypatch
     assert all(0 <= row["pair"] <= 1 and row["98_percent_after"] in (1, 2) for row in rows)
 
 
+def test_quality_counts_masks_that_have_settled(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = f"loss.teacher.path={pipeline},resolution=16,optimizer.lr=0.0001,settled=0.5"
+    arguments = ["--singles", "1", "--pairs", "2", "--batch", "2", "--at", "30", "40", "--set", settings]
+    settled, later = run(quality, monkeypatch, *arguments)["rows"]
+    columns = ("single", "pair", "pair_other", "seconds_a_mask")
+    assert {c: settled[c] for c in columns} == pytest.approx({c: later[c] for c in columns}, rel=0.2)
+    assert later["pair"] == settled["pair"] > 0
+
+
 def test_evidence_tells_the_named_object_from_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = evidence.tuning_scenes(0, 2)
     named, other = (torch.stack([getattr(s, area) for s in scenes])[:, None].float() for area in ("mask", "others"))
