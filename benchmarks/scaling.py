@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,15 @@ def masks_an_hour(options: argparse.Namespace, processes: int, batch: int) -> fl
     workers = [context.Process(target=work, args=(options, processes, batch, barrier, results)) for _ in range(processes)]
     for worker in workers:
         worker.start()
-    rates = [results.get() for _ in workers]
+    rates: list[tuple[float, int]] = []
+    while len(rates) < processes:
+        try:
+            rates.append(results.get(timeout=1))
+        except queue.Empty:
+            if any(worker.exitcode for worker in workers):  # the others would wait for it for ever
+                for worker in workers:
+                    worker.kill()
+                raise SystemExit("scaling: a process failed, see above") from None
     for worker in workers:
         worker.join()
     return sum(3600 * batch * rate / iterations for rate, iterations in rates)

@@ -129,7 +129,7 @@ class CrossAttention(Baseline):
         """Averages layers and words, (N, h, w) from maps (N, places, tokens)."""
         tokens = [self.word_tokens(prompt) for prompt in prompts]
         height, width = z.shape[-2:]
-        total = torch.zeros(len(z), height, width, device=z.device)
+        total, used = torch.zeros(len(z), height, width, device=z.device), 0
         for attention in maps:
             scale = (height * width / attention.shape[1]) ** 0.5
             rows, columns = round(height / scale), round(width / scale)
@@ -137,6 +137,11 @@ class CrossAttention(Baseline):
                 continue
             own = torch.stack([one[:, chosen].mean(1) for one, chosen in zip(attention, tokens, strict=True)])
             total += F.interpolate(own.view(-1, 1, rows, columns), (height, width), mode="bilinear")[:, 0]
+            used += 1
+        if not used:
+            raise ValueError(
+                f"finest: expected to leave some of the U-Net's attention maps, got {self.finest}, which leaves none"
+            )
         return total
 
     def word_tokens(self, prompt: str) -> list[int]:

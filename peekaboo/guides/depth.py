@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data.images import open_image
 from ..functional.framing import resize, square
-from ..teachers.base import Frozen, explain_load_error, locate, quiet_loading
+from ..teachers.base import Frozen, LoadError, explain_load_error, locate, quiet_loading
 from .base import Guide
 
 
@@ -49,7 +49,10 @@ class Depth(Frozen, Guide):
             processor = AutoImageProcessor.from_pretrained(source, **options)
         except Exception as error:  # the libraries raise a dozen kinds; the user needs one line
             raise explain_load_error(error, "depth", source) from error
-        self.side = (processor.size["height"], processor.size["width"])
+        try:
+            self.side = (int(processor.size["height"]), int(processor.size["width"]))
+        except (AttributeError, KeyError, TypeError):
+            raise LoadError(f"depth: expected a model with a fixed input size (DPT, MiDaS), got {source!r} without one") from None
         self.register_buffer("mean", torch.tensor(processor.image_mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(processor.image_std)[:, None, None], persistent=False)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data.backgrounds import TRAINING_BACKGROUNDS
+from ..data.benchmark import SEEDS
 from ..data.scenes import Kind, Scene, compose, noun_phrase, vocabulary
 
 #: Seeds below this are never used in training: they belong to the benchmark and the tests.
@@ -89,6 +90,19 @@ def _described(scene: Scene, rng: np.random.Generator) -> str:
     return true[rng.integers(len(true))] if true else noun_phrase(name)
 
 
+def check_training_seed(seed: int) -> None:
+    """Keeps trainings from the scenes that masks are measured and settings are tuned on.
+
+    Raises:
+        ValueError: for a seed of theirs.
+    """
+    if seed < FIRST_TRAINING_SEED or seed == SEEDS["tuning"]:
+        expected = (
+            f"at least {FIRST_TRAINING_SEED} (lower seeds are the benchmark's) and not {SEEDS['tuning']} (the tuning scenes')"
+        )
+        raise ValueError(f"seed: expected {expected}, got {seed}")
+
+
 class SceneStream(IterableDataset[dict[str, object]]):
     """Endless training scenes: ``image`` (3, size, size) in [0, 1], ``depth`` (size, size), ``names`` (122,), ``caption``.
 
@@ -100,8 +114,7 @@ class SceneStream(IterableDataset[dict[str, object]]):
     """
 
     def __init__(self, seed: int, size: int = 128, first: int = 0, recolour: float = 0.0) -> None:
-        if seed < FIRST_TRAINING_SEED:
-            raise ValueError(f"seed: expected at least {FIRST_TRAINING_SEED} (lower seeds are the benchmark's), got {seed}")
+        check_training_seed(seed)
         self.seed, self.size, self.first, self.recolour = seed, size, first, recolour
 
     def __iter__(self) -> Iterator[dict[str, object]]:

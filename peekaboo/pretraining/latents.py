@@ -86,6 +86,7 @@ class LatentSceneData(LightningDataModule):
         if record.exists() and json.loads(record.read_text())["identity"] == identity:
             return
         self.cache.mkdir(parents=True, exist_ok=True)
+        record.unlink(missing_ok=True)  # it is of the tensors that are replaced
         tensors, captions = self._encode()
         save_file(tensors, self.cache / "bank.safetensors")
         record.write_text(json.dumps({"identity": identity, "captions": captions}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def measure(folder: Path, count: int, each: int, pictures: Path | None) -> dict[
     return result
 
 
-def main() -> None:
+def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=ASSETS, help="folder with teacher, clip and depth")
@@ -190,11 +191,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     parser.add_argument("--pictures", type=Path, help="picture file for one sample of each name")
     options = parser.parse_args()
-    text = json.dumps(measure(options.folder, options.count, options.each, options.pictures), indent=2)
+    try:
+        missing = [name for name in ("teacher", "clip", "depth") if not (options.folder / name).is_dir()]
+        if missing:
+            raise FileNotFoundError(f"folder: expected teacher, clip and depth in {str(options.folder)!r}, got none of {missing}")
+        text = json.dumps(measure(options.folder, options.count, options.each, options.pictures), indent=2)
+        if options.output:
+            options.output.write_text(text + "\n")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -122,6 +122,8 @@ def test_cross_attention_is_of_the_words_that_count(samples: list[Sample], pipel
         tokens = teacher.tokenizer(prompt).input_ids
         return teacher.tokenizer.decode([tokens[p] for p in CrossAttention(teacher, words=which).word_tokens(prompt)])  # type: ignore[arg-type]
 
+    with pytest.raises(ValueError, match="finest: expected to leave some of the U-Net's attention maps, got 0.01"):
+        CrossAttention(teacher, finest=0.01).masks(samples)
     assert words("content", "a red apple on the left").split() == ["red", "apple"]
     assert words("last", "a red apple on the left").split() == ["apple"]
     assert words("all", "a red apple").split() == ["a", "red", "apple"]

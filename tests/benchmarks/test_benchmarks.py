@@ -96,6 +96,12 @@ def test_scaling_runs_processes_side_by_side(pipeline: Path, monkeypatch: pytest
     assert row["masks_an_hour"] > 0
 
 
+def test_scaling_ends_when_a_process_fails(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--set", f"loss.teacher.path={pipeline / 'nowhere'}", "--batches", "1", "--processes", "2"]
+    with pytest.raises(SystemExit, match="scaling: a process failed"):
+        run(scaling, monkeypatch, *arguments)
+
+
 def test_a_random_pipeline_of_a_given_size_is_one_that_the_teacher_loads(tmp_path: Path) -> None:
     networks = {
         "unet": {**UNET, "block_out_channels": (32, 32, 32, 32), "cross_attention_dim": 24, "sample_size": 8},

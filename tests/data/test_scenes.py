@@ -164,6 +164,8 @@ def test_errors() -> None:
         compose(0, 0, size=15)
     with pytest.raises(ValueError, match="family: expected one of flat"):
         paint_background("plaid", 16, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"and not 1500 \(the tuning scenes'\), got 1500"):
+        SceneStream(SEEDS["tuning"])
     with pytest.raises(ValueError, match="seed: expected at least 1000"):
         SceneStream(1)
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from peekaboo.guides import RGB, Depth
+from peekaboo.teachers.base import LoadError
 
 
 def test_rgb_is_the_image() -> None:
@@ -74,6 +75,13 @@ def test_a_depth_map_is_framed_as_its_image_and_is_of_one_image(tmp_path: Path) 
 def test_a_flat_depth_map_is_no_division_by_zero(tmp_path: Path) -> None:
     Image.new("L", (6, 6), 90).save(tmp_path / "flat.png")
     assert torch.equal(Depth(map=str(tmp_path / "flat.png"))(torch.rand(1, 3, 6, 6)), torch.zeros(1, 1, 6, 6))
+
+
+def test_a_depth_model_without_a_fixed_size_is_refused(depth_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GLPN takes any multiple of 32 and names none."""
+    monkeypatch.setattr("transformers.AutoImageProcessor.from_pretrained", lambda *_, **__: object())
+    with pytest.raises(LoadError, match="depth: expected a model with a fixed input size"):
+        Depth(str(depth_folder))
 
 
 def test_errors_name_the_depth_map_or_the_folder(tmp_path: Path, pipeline: Path) -> None:

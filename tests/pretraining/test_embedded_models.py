@@ -12,11 +12,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from peekaboo.data.scenes import ASSETS
 from peekaboo.guides import Depth
-from peekaboo.pretraining import average
+from peekaboo.pretraining import average, quality
 from peekaboo.pretraining.clip import CLIPTraining
 from peekaboo.pretraining.data import SceneStreamData
 from peekaboo.pretraining.depth import DepthTraining
@@ -148,6 +149,33 @@ def test_trainings_go_on_from_what_is_there(parts: Path, tmp_path: Path) -> None
     train(DepthTraining(str(tmp_path / "a"), width=16, patch=16, neck=8), SceneStreamData(2, num_workers=0), tmp_path)
     depth = DepthTraining(str(tmp_path / "b"), start=str(tmp_path / "a"))
     assert depth.network.config.hidden_size == 16
+
+
+def test_a_training_with_a_frozen_text_tower_is_resumed(tmp_path: Path) -> None:
+    def run(steps: int, checkpoint: str | None = None) -> CLIPTraining:
+        sizes = {"text_width": 16, "text_layers": 1, "vision_width": 16, "vision_layers": 1, "patch": 64}
+        training = CLIPTraining(str(tmp_path / "parts"), freeze_text_after=0.5, **sizes)
+        keep = ModelCheckpoint(str(tmp_path), filename="last", save_on_train_epoch_end=True)
+        options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "callbacks": [keep]}
+        trainer = Trainer(max_steps=steps, accelerator="cpu", devices=1, **options)  # type: ignore[arg-type]
+        trainer.fit(training, SceneStreamData(batch_size=2, num_workers=0), ckpt_path=checkpoint)
+        return training
+
+    first = run(4).network.clip.state_dict()
+    checkpoint = str(tmp_path / "last.ckpt")
+    training = run(6, checkpoint)
+    assert training.text_frozen and training.global_step == 6
+    after = training.network.clip.state_dict()
+    assert all(torch.equal(first[k], after[k]) for k in first if k.startswith("text_"))
+    assert not torch.equal(first["visual_projection.weight"], after["visual_projection.weight"])
+
+
+def test_quality_says_what_a_folder_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["quality", "--folder", str(tmp_path)])
+    assert quality.main() == 1
+    assert "error: folder: expected teacher, clip and depth in" in capsys.readouterr().err
 
 
 def test_the_caption_gap_is_a_number(parts: Path) -> None:
