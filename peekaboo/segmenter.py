@@ -244,6 +244,9 @@ class Segmenter(SampleModule):
             self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
             self.begin(pairs, [self.seed + i for i in range(len(pairs))])
 
+    def teardown(self, stage: str) -> None:
+        self.objective.ranks = 1  # `segment` waits for nobody
+
     def pairs_of_image(self) -> list[Sample]:
         """Reads what ``fit`` segments.
 

@@ -167,9 +167,12 @@ def test_runs_from_python_differ_by_all_that_decides_their_masks(make_segmenter:
     from peekaboo.data.benchmark import ScenesData
     from peekaboo.data.image_folder import ImageFolderData
 
-    def identity(data: Any, precision: str = "32-true", colour: tuple[float, ...] = (0.5, 0.5, 0.5), **settings: Any) -> str:
+    def identity(
+        data: Any, precision: str = "32-true", colour: tuple[float, ...] = (0.5, 0.5, 0.5), dtype: str = "auto", **settings: Any
+    ) -> str:
         module = make_segmenter(**settings)
         module.objective.background = FixedColour(colour)
+        module.objective.loss.teacher.dtype = dtype
         found = plain_attributes(module, data, precision)
         module.segment(module.pairs_of_image(), [3])  # a run changes nothing
         assert plain_attributes(module, data, precision) == found
@@ -183,6 +186,7 @@ def test_runs_from_python_differ_by_all_that_decides_their_masks(make_segmenter:
         identity(dogs, precision="bf16-mixed"),
         identity(dogs, colour=(0.5, 0.5, 0.6)),
         identity(dogs, lr=0.2),
+        identity(dogs, dtype="bfloat16"),
         identity(ScenesData(single=5)),
         identity(ScenesData(single=5, pair=0)),
     ]

@@ -50,9 +50,8 @@ def plain_attributes(module: nn.Module, data: Any, precision: str) -> dict[str, 
         data: the data module.
         precision: of the trainer.
     """
-    frozen = [name for name, part in module.named_modules() if isinstance(part, Frozen)]
-    inside = tuple(f"{name}." for name in frozen)
-    parts = {name: part for name, part in module.named_modules() if name not in frozen and not name.startswith(inside)}
+    networks = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, Frozen))
+    parts = {name: part for name, part in module.named_modules() if not name.startswith(networks)}
     found = {f"model.{name}".rstrip("."): {"class": type(part).__name__, **plain(part)} for name, part in parts.items()}
     if hasattr(module, "make_optimizer"):
         optimizer = module.make_optimizer([nn.Parameter(torch.zeros(1))])  # type: ignore[operator]
