@@ -26,6 +26,19 @@ Run = Callable[[list[Sample]], list[Result]]
 Finished = list[tuple[Sample, Result] | Failure]
 
 
+def check_precision(precision: str | None) -> None:
+    """Makes sure of a precision in which masks can be computed.
+
+    Args:
+        precision: of the trainer.
+
+    Raises:
+        ValueError: for another one.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}")
+
+
 class Batches:
     """Runs lists of samples in as large parts as the device's memory allows, and remembers how large."""
 
@@ -87,13 +100,7 @@ class SampleModule(LightningModule):
         self._batches = Batches()
 
     def setup(self, stage: str) -> None:
-        """Makes sure of a precision in which masks can be computed.
-
-        Raises:
-            ValueError: for another one.
-        """
-        if self.trainer.precision not in PRECISIONS:
-            raise ValueError(f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {self.trainer.precision}")
+        check_precision(self.trainer.precision)
 
     @abstractmethod
     def masks_of(self, samples: list[Sample]) -> list[Result]:

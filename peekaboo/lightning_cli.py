@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from .batching import check_precision
 from .callbacks import MaskBoard, SaveResults
 from .cli import named_configs, read_config
 from .evaluation import Evaluation
@@ -119,6 +120,7 @@ class CommandLine(LightningCLI):
         if checkpoint is not None and not Path(checkpoint).is_file():  # nor an address: a checkpoint is not downloaded
             raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {checkpoint!r}, which does not exist")
         if isinstance(self.model, Segmenter):
+            check_precision(self.trainer.precision)
             self.model.pairs_of_image()
 
     def before_test(self) -> None:
