@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,11 @@ class ImageFolderSamples(Samples):
             hint = "" if recursive else "; recursive: true looks into its folders, too"
             raise ValueError(f"images: expected at least one image in {str(self.folder)!r}, got none{hint}")
         self.pairs = [(path, prompt) for path in found for prompt in prompts]
-        ids = (slug(path.with_suffix("").as_posix(), 120) for path, _ in self.pairs)
+        # Files that differ by their suffix alone keep it: a number would pass on to another file when one is added.
+        stems = {path: path.with_suffix("").as_posix() for path in found}
+        alike = Counter(stem.casefold() for stem in stems.values())
+        names = {path: stem if alike[stem.casefold()] == 1 else path.as_posix() for path, stem in stems.items()}
+        ids = (slug(names[path], 120) for path, _ in self.pairs)
         if len(prompts) > 1:
             ids = (f"{name}-{slug(prompt, 60)}" for name, (_, prompt) in zip(ids, self.pairs, strict=True))
         self.ids = unique(ids)
@@ -52,7 +57,8 @@ class ImageFolderData(SampleData):
     """The images of a folder, each with every prompt, without ground truth.
 
     Files are images by their suffix; others are ignored. A sample is named after its path in the folder, and after its
-    prompt if there are several: ``trips/Rome 1.jpg`` and "a dog" make ``trips-Rome-1-a-dog``.
+    prompt if there are several: ``trips/Rome 1.jpg`` and "a dog" make ``trips-Rome-1-a-dog``; with its suffix if another file
+    differs by that alone.
 
     Args:
         images: the folder.

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from PIL import Image
 
 from peekaboo.data.base import Failure, Sample
-from peekaboo.data.image_folder import ImageFolderData
+from peekaboo.data.image_folder import ImageFolderData, ImageFolderSamples
 
 
 @pytest.fixture
@@ -115,3 +115,13 @@ def test_configs_name_every_argument_and_say_what_is_missing(name: str, tmp_path
     with pytest.raises(FileNotFoundError, match=r"expected .*'data/.*does not exist") as error:
         data.samples()
     assert "\n" not in str(error.value)
+
+
+def test_files_that_differ_by_their_suffix_keep_it(tmp_path: Path) -> None:
+    """Else `a-2` would be another file when one is added, and a run that goes on would keep the first one's mask."""
+    for name in ("a.jpg", "A.png", "b.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    before = dict(zip(ImageFolderSamples(tmp_path, ["x"], False).ids, ["A.png", "a.jpg", "b.png"], strict=True))
+    assert before == {"A.png": "A.png", "a.jpg": "a.jpg", "b": "b.png"}
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.bmp")
+    assert set(ImageFolderSamples(tmp_path, ["x"], False).ids) == {*before, "a.bmp"}
