@@ -113,10 +113,18 @@ def drop_stale_mask(args: list[str]) -> list[str]:
 
 
 def named_configs(args: list[str]) -> list[str]:
-    """Returns the files of ``--config FILE``, then those of ``--config=FILE``."""
-    behind = [b for a, b in pairwise(args) if a == "--config"]
-    within = [a.removeprefix("--config=") for a in args if a.startswith("--config=")]
-    return behind + within
+    """Returns the files of ``--config FILE``, ``--config=FILE`` and ``-c FILE``, in order.
+
+    >>> named_configs(["fit", "--config=a.yaml", "-c", "b.yaml"])
+    ['a.yaml', 'b.yaml']
+    """
+    found = []
+    for before, argument in pairwise(["", *args]):
+        if before in ("--config", "-c"):
+            found.append(argument)
+        elif argument.startswith(("--config=", "-c=")):
+            found.append(argument.split("=", 1)[1])
+    return found
 
 
 def model_of(config: str) -> dict[str, Any]:

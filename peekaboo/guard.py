@@ -96,7 +96,7 @@ class GradientGuard:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the counts of :meth:`state_dict`."""
-        self._steps = state["steps"]
+        self._steps = state.get("steps", 0)  # checkpoints of before do not have them
         device = self.skipped.device
         self.skipped, self.in_a_row = state["skipped"].to(device), state["in_a_row"].to(device)
 

@@ -90,6 +90,9 @@ class CommandLine(LightningCLI):
         Raises:
             ValueError: for a device that is not there, say.
         """
+        asked = self.config[str(self.subcommand)].trainer
+        if self.subcommand == "fit" and asked.logger is False and asked.default_root_dir is None:
+            kwargs["default_root_dir"] = str(next_version(Path("lightning_logs")))  # else the results would lie in the way
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError) as error:
@@ -97,13 +100,8 @@ class CommandLine(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[str(self.subcommand)]
-        if self.subcommand in ("test", "predict"):
-            if config.trainer.logger is None:
-                config.trainer.logger = False  # the evaluation's folder is the record
-            if self.subcommand == "predict":
-                config.return_predictions = False  # they are files; thousands would not fit the memory
-        elif config.trainer.logger is False and config.trainer.default_root_dir is None:
-            config.trainer.default_root_dir = str(next_version(Path("lightning_logs")))  # else the results lie in the way
+        if self.subcommand in ("test", "predict") and config.trainer.logger is None:
+            config.trainer.logger = False  # the evaluation's folder is the record
 
     def instantiate_classes(self) -> None:
         """Builds everything, and from then on lets garbage be collected: `peekaboo.cli.script` had not."""

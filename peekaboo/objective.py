@@ -19,18 +19,13 @@ class Objective(nn.Module):
         penalty: lambda of the alpha penalty, in the published unit: a sum over 256 x 256 pixels, whatever the resolution.
         normalise: scale the loss's gradient on alpha to the root mean square 1 (at 256 x 256) for every image, so that the
             balance with the penalty depends neither on the guidance scale nor on the teacher.
-
-    Attributes:
-        ranks: processes that optimise the same alphas by other draws, whose gradients are averaged.
     """
-
-    ranks = 1
 
     def __init__(self, loss: Loss, background: Background, penalty: float = 0.05, normalise: bool = False) -> None:
         super().__init__()
         self.loss, self.background, self.penalty, self.normalise = loss, background, penalty, normalise
 
-    def forward(self, alpha: Tensor, image: Tensor, prompts: list[str], draws: Draws) -> dict[str, Tensor]:
+    def forward(self, alpha: Tensor, image: Tensor, prompts: list[str], draws: Draws, ranks: int = 1) -> dict[str, Tensor]:
         """Judges N opacities.
 
         Args:
@@ -38,6 +33,7 @@ class Objective(nn.Module):
             image: (N, 3, H, W) in [0, 1].
             prompts: N of them.
             draws: this step's randomness.
+            ranks: processes that judge the same alphas by other draws, and average their gradients.
 
         Returns:
             ``loss``, ``penalty`` and their sum ``total``, each (N,).
@@ -47,6 +43,6 @@ class Objective(nn.Module):
         def judge(seen: Tensor) -> Tensor:
             return self.loss(composite(image, background, seen), prompts, draws)
 
-        loss = with_unit_gradient(alpha, judge, self.ranks) if self.normalise else judge(alpha)
+        loss = with_unit_gradient(alpha, judge, ranks) if self.normalise else judge(alpha)
         penalty = self.penalty * alpha_penalty(alpha)
         return {"total": loss + penalty, "loss": loss, "penalty": penalty}

@@ -142,12 +142,13 @@ class Segmenter(SampleModule):
 
     def terms(self, step: int) -> dict[str, Tensor]:
         """Judges the alphas at one step: the terms of the objective, each (N,)."""
-        rank = self.global_rank if self._trainer is not None and self._trainer.training else 0
+        fitting = self._trainer is not None and self._trainer.training
+        rank, ranks = (self.global_rank, self.trainer.world_size) if fitting else (0, 1)
         draws = Draws(self.seeds, step, self.iterations, rank, self.device)
         alpha = self.opacity()
         if step % max(self.iterations // FRAMES, 1) == 0:
             self.frames.append(alpha.detach())
-        return self.objective(alpha, self.images, [pair.prompt for pair in self.pairs], draws)
+        return self.objective(alpha, self.images, [pair.prompt for pair in self.pairs], draws, ranks)
 
     def segment(self, pairs: list[Sample], seeds: list[int], report: Callable[[int], None] | None = None) -> list[Result]:
         """Optimises N pairs side by side and returns their masks.
@@ -238,14 +239,10 @@ class Segmenter(SampleModule):
                 "alpha: expected maps that do not depend on one another where pairs are shared out over batches, "
                 f"got {describe(self.alpha)}; use `fit` with several prompts, or peekaboo.segment"
             )
-        self.objective.ranks = self.trainer.world_size if stage == "fit" else 1
         if stage == "fit":
             pairs = self.pairs_of_image()
             self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
             self.begin(pairs, [self.seed + i for i in range(len(pairs))])
-
-    def teardown(self, stage: str) -> None:
-        self.objective.ranks = 1  # `segment` waits for nobody
 
     def pairs_of_image(self) -> list[Sample]:
         """Reads what ``fit`` segments.
@@ -261,7 +258,8 @@ class Segmenter(SampleModule):
         image = read_image(_bundled(self.image_path))
         mask = None
         if self.mask_path is not None:
-            mask = require_foreground(read_mask(_bundled(self.mask_path), (image.shape[1], image.shape[2])), self.mask_path)
+            mask = read_mask(_bundled(self.mask_path), (image.shape[1], image.shape[2]))
+            require_foreground(mask, f"mask {self.mask_path!r}")
         truths = [mask] + [None] * (len(prompts) - 1)
         pairs = enumerate(zip(prompts, truths, strict=True))
         return [Sample(str(i), image, prompt, truth, source=self.image_path) for i, (prompt, truth) in pairs]

@@ -75,4 +75,5 @@ class Settling:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a state of :meth:`state_dict`."""
         self.settled_at, self._in_a_row = list(state["settled_at"]), list(state["in_a_row"])
-        self._before, self._skipped, self._steps = state["before"], list(state["skipped"]), state["steps"]
+        self._before, self._steps = state["before"], state["steps"]
+        self._skipped = list(state.get("skipped", self._skipped))  # checkpoints of before do not have them

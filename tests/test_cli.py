@@ -325,6 +325,8 @@ def test_another_image_or_prompt_drops_the_configs_ground_truth(tmp_path: Path) 
         ["fit", whole, "--model.image", "x.png"],
         ["fit", "--config", str(tmp_path / "whole.yaml"), "--model.init_args.prompt=x"],
         ["fit", whole, other],
+        ["fit", whole, "--config", str(tmp_path / "other.yaml")],
+        ["fit", "-c", str(tmp_path / "whole.yaml"), "--model.prompt=x"],
     ):
         assert drop_stale_mask(arguments) == [*arguments, "--model.mask=null"]
     for arguments in (
@@ -346,6 +348,8 @@ def test_without_a_logger_a_run_has_a_folder_of_its_own(fit_arguments: Arguments
     for version in (0, 1):
         names = {path.name for path in Path(f"lightning_logs/version_{version}").iterdir()}
         assert {"config.yaml", "mask.png", "result.json"} <= names
+    assert main(["fit", "--config", "lightning_logs/version_1/config.yaml"]) == 0  # nor does a repetition write over it
+    assert Path("lightning_logs/version_2/mask.png").is_file()
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])

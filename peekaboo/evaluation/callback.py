@@ -78,6 +78,8 @@ class Evaluation(Callback):
             raise ValueError(
                 f"data: expected a data set for `{self.stage}`, e.g. `--config data/scenes.yaml` or `--data.manifest FILE`"
             )
+        if self.stage == "predict":
+            trainer.predict_loop.return_predictions = False  # they are files; thousands would not fit the memory
         self.data, self.failures = data, {}
         self.variant = self.name or variant_name(pl_module)
         ids = data.ids()

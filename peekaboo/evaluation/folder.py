@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..alphas.base import Alpha
 from ..teachers.base import Frozen
 
 #: Arguments that change no result: a run with other ones goes on with the same folder.
@@ -51,7 +52,8 @@ def plain_attributes(module: nn.Module, data: Any, precision: str) -> dict[str, 
         precision: of the trainer.
     """
     networks = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, Frozen))
-    parts = {name: part for name, part in module.named_modules() if not name.startswith(networks)}
+    made = nn.ParameterList | nn.ParameterDict  # when an alpha is reset
+    parts = {name: p for name, p in module.named_modules() if not name.startswith(networks) and not isinstance(p, made)}
     found = {f"model.{name}".rstrip("."): {"class": type(part).__name__, **plain(part)} for name, part in parts.items()}
     if hasattr(module, "make_optimizer"):
         optimizer = module.make_optimizer([nn.Parameter(torch.zeros(1))])  # type: ignore[operator]
@@ -65,30 +67,32 @@ def arguments_of(data: Any) -> dict[str, Any]:
 
 
 def plain(thing: Any) -> dict[str, Any]:
-    """The attributes that can be written to JSON, without what a run leaves in them; of a module its small buffers too."""
+    """The attributes that can be written to JSON, paths as text, without what a run leaves in them; of a module its small
+    buffers too.
+    """
     attributes = {key: value for key, value in vars(thing).items() if not key.startswith("_") and key not in STATE}
-    if isinstance(thing, nn.Module):
+    if isinstance(thing, nn.Module) and not isinstance(thing, Alpha):  # an alpha makes its own anew for each batch
         small = {name: buffer for name, buffer in thing.named_buffers(recurse=False) if buffer.numel() <= 16}
         attributes |= {name: buffer.flatten().tolist() for name, buffer in small.items()}
-    return {key: value for key, value in attributes.items() if _is_plain(value)}
+    kept: dict[str, Any] = json.loads(json.dumps({k: v for k, v in attributes.items() if _is_plain(v)}, default=str))
+    return kept
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(one) for key, one in value.items())
+    if isinstance(value, torch.Size):  # of an image: alphas keep it
+        return False
     if isinstance(value, list | tuple):
         return all(_is_plain(one) for one in value)
     return isinstance(value, int | float | str | Path | None)
 
 
-def weights_digest(module: nn.Module, values: int = 64) -> str:
-    """A digest of the weights of the frozen networks in a module, from some values of every tensor."""
+def weights_digest(module: nn.Module) -> str:
+    """A digest of the weights of the frozen networks in a module."""
     digest = hashlib.sha256()
     for part in (part for part in module.modules() if isinstance(part, Frozen)):
-        for name, tensor in part.state_dict().items():
-            flat = tensor.detach().flatten()
-            some = flat[:: max(len(flat) // values, 1)].bfloat16().float().cpu()  # an earlier run may have rounded them
-            digest.update(name.encode() + some.numpy().tobytes())
+        digest.update(part.digest)
     return digest.hexdigest()[:16]
 
 

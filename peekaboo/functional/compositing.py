@@ -56,7 +56,7 @@ def with_unit_gradient(value: Tensor, judge: Callable[[Tensor], Tensor], ranks: 
     if losses.requires_grad:
         behind: list[Tensor] = []  # what multiplied the losses; known before their gradient comes back to `seen`
         losses.register_hook(behind.append)
-        seen.register_hook(lambda gradient: _unit(gradient, ranks) * behind.pop().abs().view(-1, 1, 1, 1))
+        seen.register_hook(lambda own: _unit(own, ranks) * behind.pop().abs().to(own.dtype).view(-1, 1, 1, 1))
     return losses
 
 

@@ -59,7 +59,7 @@ class Depth(Frozen, Guide):
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         if hasattr(self, "values"):
-            if self._image is None:
+            if self._image is None or self._image.shape != image[0].shape:
                 self._image = image[0].cpu()
             if not all(torch.equal(one.cpu(), self._image) for one in image):
                 raise ValueError(f"map: expected one image for the depth map {self.name!r}, got another one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from abc import abstractmethod
 from pathlib import Path
@@ -31,6 +32,21 @@ class Frozen(nn.Module):
         """Call at the end of ``__init__``."""
         self.requires_grad_(False)
         self.train(False)
+        self._digest = self._digest_of_weights()
+
+    @property
+    def digest(self) -> bytes:
+        """Says which weights these are, as they were loaded: half precision may have rounded them since."""
+        return getattr(self, "_digest", None) or self._digest_of_weights()
+
+    def _digest_of_weights(self, values: int = 64) -> bytes:
+        """A digest of some values of every tensor."""
+        digest = hashlib.sha256()
+        for name, tensor in self.state_dict().items():
+            flat = tensor.detach().flatten()
+            some = flat[:: max(len(flat) // values, 1)].float().cpu()
+            digest.update(name.encode() + some.numpy().tobytes())
+        return digest.digest()
 
 
 class Teacher(Frozen):
@@ -146,7 +162,7 @@ def as_dtype(module: ModuleT, dtype: torch.dtype) -> ModuleT:
     now = next(module.parameters()).dtype
     if now == dtype:
         return module
-    if torch.finfo(dtype).bits > torch.finfo(now).bits:
+    if dtype.itemsize > now.itemsize:
         name = type(module).__name__
         log.warning("%s: its weights were rounded to %s before, and stay so; load it anew for %s", name, now, dtype)
     # Not module.to: diffusers overrides it with a warning about modules that are to stay in float32, even if there are none.

@@ -138,8 +138,9 @@ class Diffusion(Teacher):
                 with torch.autocast(device.type, enabled=False):
                     self._cache[prompt] = self.text_encoder(tokens).last_hidden_state[0].float()
         embedded = torch.stack([self._cache[prompt].to(device) for prompt in prompts])
-        while len(self._cache) > KEPT_PROMPTS:  # a data set has tens of thousands
-            del self._cache[next(iter(self._cache))]
+        surplus = len(self._cache) - KEPT_PROMPTS  # a data set has tens of thousands
+        for prompt in [prompt for prompt in self._cache if prompt not in prompts][: max(surplus, 0)]:
+            del self._cache[prompt]
         return embedded
 
     @torch.no_grad()

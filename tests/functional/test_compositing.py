@@ -67,6 +67,9 @@ def test_what_multiplies_the_loss_multiplies_its_normalised_gradient() -> None:
     alpha, incoming = torch.rand(2, 1, 8, 8, requires_grad=True), torch.randn(2, 1, 8, 8)
     for behind in (65536.0, 0.25, -2.0):
         torch.testing.assert_close(unit_gradient(alpha, incoming, behind), behind * unit_gradient(alpha, incoming))
+    losses = with_unit_gradient(alpha, lambda seen: (seen * incoming).double().sum((1, 2, 3)))  # a loss may be wider
+    (found,) = torch.autograd.grad(losses.sum(), alpha)
+    torch.testing.assert_close(found, unit_gradient(alpha, incoming))
     with torch.no_grad():
         assert with_unit_gradient(alpha, lambda seen: seen.sum((1, 2, 3))).shape == (2,)
 
