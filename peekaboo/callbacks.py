@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from .data.manifest import slug
 from .export import overlay, save_result
 from .functional.compositing import composite
-from .results import Result
+from .results import Result, fixed_threshold
 from .segmenter import Segmenter
 
 BACKDROPS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "green": (0.0, 0.7, 0.2)}
@@ -102,9 +102,8 @@ class MaskBoard(Callback):
             return
         alpha, image = module.opacity(), module.images
         board = trainer.logger.experiment
-        threshold = 0.5 if module.threshold == "otsu" else float(module.threshold)
         board.add_images("alpha", alpha, step)
-        board.add_images("mask", (alpha > threshold).float(), step)
+        board.add_images("mask", (alpha > fixed_threshold(module.threshold)).float(), step)
         board.add_images("overlay", overlay(image, alpha), step)
         for name, colour in BACKDROPS.items():
             backdrop = torch.tensor(colour, device=image.device)[:, None, None]

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .batching import check_precision
@@ -18,7 +19,10 @@ from .evaluation import Evaluation
 from .segmenter import Segmenter
 
 #: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
-DATA_OF = {"manifest": "peekaboo.data.manifest.ManifestData", "images": "peekaboo.data.image_folder.ImageFolderData"}
+DATA_OF = {
+    "--data.manifest": "peekaboo.data.manifest.ManifestData",
+    "--data.images": "peekaboo.data.image_folder.ImageFolderData",
+}
 
 
 def with_data_class(args: list[str]) -> list[str]:
@@ -28,18 +32,11 @@ def with_data_class(args: list[str]) -> list[str]:
     ['predict', '--data', 'peekaboo.data.image_folder.ImageFolderData', '--data.images', 'photos']
     """
     flags = [a.split("=")[0] for a in args]
-    if "--data" in flags or any("data" in read_config(config) for config in named_configs(args)):
+    standing = [(place, flag) for place, flag in enumerate(flags) if flag in DATA_OF]
+    if not standing or "--data" in flags or any("data" in read_config(config) for config in named_configs(args)):
         return args
-    for place, flag in enumerate(flags):
-        if flag.removeprefix("--data.") in DATA_OF and flag.startswith("--data."):
-            return [*args[:place], "--data", DATA_OF[flag.removeprefix("--data.")], *args[place:]]
-    return args
-
-
-def next_version(root: Path) -> Path:
-    """Returns the first ``version_N`` in a folder behind those that there are, as a logger would."""
-    taken = [int(p.name.removeprefix("version_")) for p in root.glob("version_*") if p.name.removeprefix("version_").isdigit()]
-    return root / f"version_{max(taken, default=-1) + 1}"
+    place, flag = standing[0]
+    return [*args[:place], "--data", DATA_OF[flag], *args[place:]]
 
 
 class LoggedConfig(SaveConfigCallback):
@@ -92,7 +89,7 @@ class CommandLine(LightningCLI):
         """
         asked = self.config[str(self.subcommand)].trainer
         if self.subcommand == "fit" and asked.logger is False and asked.default_root_dir is None:
-            kwargs["default_root_dir"] = str(next_version(Path("lightning_logs")))  # else the results would lie in the way
+            kwargs["default_root_dir"] = CSVLogger("").log_dir  # the next version_N; else the results would lie in the way
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError) as error:

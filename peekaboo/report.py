@@ -51,10 +51,9 @@ def by_data(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         kinds.setdefault(run["data"].removesuffix("Data"), {}).setdefault(arguments, []).append(run)
     found = {}
     for kind, versions in kinds.items():
-        for arguments, some in versions.items():
-            own = json.loads(arguments)
-            others = [json.loads(other) for other in versions]
-            differing = [key for key in sorted({*own}.union(*others)) if any(other.get(key) != own.get(key) for other in others)]
+        first, *others = described = [json.loads(arguments) for arguments in versions]
+        differing = [key for key in sorted({*first}.union(*others)) if any(o.get(key) != first.get(key) for o in others)]
+        for own, some in zip(described, versions.values(), strict=True):
             title = ", ".join(f"{key}: {own.get(key)}" for key in differing)
             count = Counter(run["variant"] for run in some)
             found[kind + (f" ({title})" if title else "")] = [

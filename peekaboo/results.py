@@ -13,6 +13,11 @@ from .functional.masks import iou, otsu_threshold
 Threshold = float | Literal["otsu"]
 
 
+def fixed_threshold(threshold: Threshold) -> float:
+    """Returns the threshold for masks on their way: 0.5 instead of Otsu's, which would move with them."""
+    return 0.5 if threshold == "otsu" else float(threshold)
+
+
 @dataclass(frozen=True)
 class Result:
     """One segmented (image, prompt) pair, at the image's own size.

@@ -27,7 +27,7 @@ from .guides.base import Guide
 from .losses.base import Loss
 from .objective import Objective
 from .records import describe, peak_memory_mb
-from .results import Result, Threshold, make_result
+from .results import Result, Threshold, fixed_threshold, make_result
 from .stopping import Settling
 
 FRAMES, FRAME_SIDE = 40, 128  # of a time-lapse, and at most in a checkpoint
@@ -121,8 +121,7 @@ class Segmenter(SampleModule):
         with self._full_precision():
             self.alpha.reset(self.images, seeds)
         self.guard = GradientGuard(self.trainable(), len(pairs), self.max_skipped)
-        threshold = 0.5 if self.threshold == "otsu" else float(self.threshold)
-        self.settling = Settling(len(pairs), self.settled, threshold=threshold)
+        self.settling = Settling(len(pairs), self.settled, threshold=fixed_threshold(self.threshold))
         self._started = time.perf_counter()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)

@@ -48,9 +48,8 @@ class Settling:
             with torch.no_grad():
                 mask = (alpha()[:, 0] > self.threshold).cpu()  # not every device has the float64 of an IoU
             if self._before is not None:
-                agree = (iou(mask, self._before.cpu()) >= self.agreement).tolist()
-                moved = [now == then for now, then in zip(skipped.tolist(), self._skipped, strict=True)]
-                same = [a and m for a, m in zip(agree, moved, strict=True)]
+                could_move = skipped.cpu() == torch.tensor(self._skipped)
+                same = ((iou(mask, self._before.cpu()) >= self.agreement) & could_move).tolist()
                 self._in_a_row = [k + 1 if s else 0 for k, s in zip(self._in_a_row, same, strict=True)]
                 for i, k in enumerate(self._in_a_row):
                     if k >= self.patience and self.settled_at[i] is None:

@@ -36,13 +36,7 @@ def square(image: Tensor, framing: Framing) -> Tensor:
 
 def unframe(alpha: Tensor, size: tuple[int, int], framing: Framing = "stretch") -> Tensor:
     """Brings a (side, side) map back to the (height, width) of its image; 0 outside a centred square."""
-    height, width = size
-    target = (min(size),) * 2 if framing == "crop" else size
-    resized = resize(alpha[None, None], (target[0], target[1]))[0, 0].clamp(0, 1)
-    if framing == "stretch":
-        return resized
-    side = min(size)
-    top, left = (height - side) // 2, (width - side) // 2
     out = torch.zeros(size, dtype=alpha.dtype, device=alpha.device)
-    out[top : top + side, left : left + side] = resized
+    framed = square(out, framing)  # a view
+    framed.copy_(resize(alpha[None, None], (framed.shape[0], framed.shape[1]))[0, 0].clamp(0, 1))
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,19 +33,15 @@ class Frozen(nn.Module):
         """Call at the end of ``__init__``."""
         self.requires_grad_(False)
         self.train(False)
-        self._digest = self._digest_of_weights()
+        _ = self.digest  # now, before a run in half precision rounds the weights
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
-        """Says which weights these are, as they were loaded: half precision may have rounded them since."""
-        return getattr(self, "_digest", None) or self._digest_of_weights()
-
-    def _digest_of_weights(self, values: int = 64) -> bytes:
-        """A digest of some values of every tensor."""
+        """Says which weights these are, by 64 values of every tensor, as they are when it is first asked for."""
         digest = hashlib.sha256()
         for name, tensor in self.state_dict().items():
             flat = tensor.detach().flatten()
-            some = flat[:: max(len(flat) // values, 1)].float().cpu()
+            some = flat[:: max(len(flat) // 64, 1)].float().cpu()
             digest.update(name.encode() + some.numpy().tobytes())
         return digest.digest()
 
