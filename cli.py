@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from peekaboo.cli import script
+from peekaboo.command_line.entry import script
 
 sys.path.insert(0, str(Path.cwd()))  # so that YAML can name classes in a file of the user's own
 

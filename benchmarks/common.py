@@ -17,7 +17,7 @@ from torch import Tensor
 import peekaboo
 from peekaboo.data.base import Sample
 from peekaboo.data.benchmark import Scenes
-from peekaboo.segmenter import Segmenter
+from peekaboo.optimisation.segmenter import Segmenter
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:

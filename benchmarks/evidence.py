@@ -24,7 +24,7 @@ from peekaboo.data.base import Sample
 from peekaboo.functional.compositing import REFERENCE_PIXELS
 from peekaboo.functional.random import Draws
 from peekaboo.losses import ScoreDistillation
-from peekaboo.segmenter import Segmenter
+from peekaboo.optimisation.segmenter import Segmenter
 
 COLUMNS = ["named", "other", "ground", "named_favoured", "other_lowered"]
 HEAD = ["opacity", "timesteps", "named", "other", "ground", "named favoured", "other lowered"]

@@ -46,8 +46,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from peekaboo.data.base import Sample
 from peekaboo.functional.framing import frame
-from peekaboo.records import peak_memory_mb
-from peekaboo.segmenter import Segmenter
+from peekaboo.optimisation.segmenter import Segmenter
+from peekaboo.results.records import peak_memory_mb
 from peekaboo.teachers.base import locate
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}

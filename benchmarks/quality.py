@@ -21,7 +21,7 @@ from iteration import PRECISIONS, precision
 
 from peekaboo.data.base import Sample
 from peekaboo.functional.masks import iou
-from peekaboo.segmenter import Segmenter
+from peekaboo.optimisation.segmenter import Segmenter
 
 HEAD = ["setting", "iterations", "single", "pair", "other", "named ahead", "pair, Otsu", "s a mask", "98 % after"]
 COLUMNS = ["single", "pair", "pair_other", "pair_named_ahead", "pair_otsu", "seconds_a_mask"]

@@ -19,7 +19,7 @@ from common import machine, median_seconds, print_table, reset_peak_memory, writ
 from torch import Tensor
 
 from peekaboo.functional.bilateral import bilateral_weights
-from peekaboo.records import peak_memory_mb
+from peekaboo.results.records import peak_memory_mb
 from peekaboo.teachers.base import locate
 
 PASSES = 40

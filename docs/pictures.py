@@ -11,9 +11,9 @@ from torchvision.utils import save_image
 
 import peekaboo
 from peekaboo.data.images import read_image, read_mask
-from peekaboo.export import checkerboard, overlay
 from peekaboo.functional.compositing import composite
-from peekaboo.results import Result
+from peekaboo.results.files import checkerboard, overlay
+from peekaboo.results.result import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "peekaboo" / "assets" / "examples"

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import load, segment
-    from .results import Result
-    from .segmenter import Segmenter
+    from .optimisation.segmenter import Segmenter
+    from .results.result import Result
 
 __version__ = "0.1.0"
 __all__ = ["Result", "Segmenter", "load", "segment"]
-_HOMES = {"load": "api", "segment": "api", "Result": "results", "Segmenter": "segmenter"}
+_HOMES = {"load": "api", "segment": "api", "Result": "results.result", "Segmenter": "optimisation.segmenter"}
 
 
 def __getattr__(name: str) -> Any:

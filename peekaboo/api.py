@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .cli import find_config
+from .command_line.configs import find_config
+from .command_line.messages import one_line
 from .data.base import Sample
 from .data.images import read_image, read_mask, to_mask, to_rgb
-from .messages import one_line
-from .results import Result
-from .segmenter import Segmenter
+from .optimisation.segmenter import Segmenter
+from .results.result import Result
 
 _OF_COMMANDS = ("verbose", "weights_only", "return_predictions")  # what a saved configuration has beside its parts
 Picture = str | Path | Image.Image | Tensor

@@ -23,11 +23,12 @@ from PIL import Image
 
 from peekaboo.alphas import Alpha, Bilateral, Raster
 from peekaboo.backgrounds import RandomColour
-from peekaboo.callbacks import MaskBoard, SaveResults
 from peekaboo.functional.random import Draws
 from peekaboo.guides import RGB
 from peekaboo.losses import Loss, ScoreDistillation
-from peekaboo.segmenter import Segmenter
+from peekaboo.optimisation.segmenter import Segmenter
+from peekaboo.results.board import MaskBoard
+from peekaboo.results.saving import SaveResults
 from peekaboo.teachers import Diffusion
 
 ROOT = Path(__file__).resolve().parent.parent

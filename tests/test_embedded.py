@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import peekaboo
-from peekaboo.cli import main
+from peekaboo.command_line.entry import main
+from peekaboo.command_line.words import known_names
 from peekaboo.data.benchmark import Scenes
 from peekaboo.data.images import read_image, read_mask
 from peekaboo.data.scenes import noun_phrase, vocabulary
@@ -20,7 +21,6 @@ from peekaboo.pretraining import quality
 from peekaboo.pretraining.quality import word_gaps
 from peekaboo.teachers import Diffusion
 from peekaboo.teachers.base import ASSETS
-from peekaboo.words import known_names
 
 SCENE = ASSETS / "examples" / "apple_and_bear.png"
 MEGABYTE = 2**20

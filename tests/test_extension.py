@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from peekaboo.cli import main
+from peekaboo.command_line.entry import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()

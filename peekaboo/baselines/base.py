@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..batching import Finished, SampleModule
 from ..data.base import Failure, Sample
-from ..results import Result, Threshold, make_result
+from ..evaluation.batching import Finished, SampleModule
+from ..results.result import Result, Threshold, make_result
 
 
 class Baseline(SampleModule):
@@ -29,11 +29,6 @@ class Baseline(SampleModule):
             raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
         self.threshold = threshold
 
-    @property
-    def teacher_name(self) -> str | None:
-        """Where the networks came from, for the records."""
-        return None
-
     @abstractmethod
     def masks(self, samples: list[Sample]) -> list[Tensor]:
         """Returns the alpha of each sample, (H, W) in [0, 1] at its image's own size.
@@ -48,7 +43,7 @@ class Baseline(SampleModule):
         with torch.inference_mode(False), torch.no_grad():
             alphas = [alpha.float().cpu() for alpha in self.masks(samples)]
         seconds = round(time.perf_counter() - started, 4)
-        shared = {"variant": type(self).__name__, "teacher": self.teacher_name, "iterations": 0, "seconds": seconds}
+        shared = {"variant": self.variant, "teacher": self.teacher_name, "iterations": 0, "seconds": seconds}
         found = []
         for sample, alpha in zip(samples, alphas, strict=True):
             own = {"seed": self.sample_seed(sample.id), "skipped_steps": 0, "pairs_in_batch": len(samples)}

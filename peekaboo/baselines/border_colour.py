@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..data.base import Sample
-from ..results import Threshold
+from ..results.result import Threshold
 from .base import Baseline, rescale
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data.base import Sample
 from ..functional.framing import Framing, frame, unframe
-from ..results import Threshold
+from ..results.result import Threshold
 from ..teachers.clip import CLIP
 from .base import Baseline, rescale, size_of
 

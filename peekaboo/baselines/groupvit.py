@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..data.base import Sample
 from ..functional.framing import Framing, frame, unframe
-from ..results import Threshold
+from ..results.result import Threshold
 from ..teachers.image_text import ImageTextModel
 from .base import Baseline, rescale, size_of
 

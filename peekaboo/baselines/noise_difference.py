@@ -9,7 +9,7 @@ from ..data.base import Sample
 from ..functional.diffusion import add_noise
 from ..functional.framing import Framing, frame, unframe
 from ..functional.random import Draws
-from ..results import Threshold
+from ..results.result import Threshold
 from ..teachers.base import Teacher
 from .base import Baseline, rescale, size_of
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data.base import Sample
 from ..data.images import open_image
-from ..results import Threshold
+from ..results.result import Threshold
 from .base import Baseline, size_of
 
 

@@ -43,6 +43,10 @@ class Failure:
     reason: str
 
 
+class SampleError(RuntimeError):
+    """A sample that cannot be done, while its neighbours can."""
+
+
 class Samples(Dataset[Sample | Failure]):
     """A map-style data set of samples. Subclasses implement ``ids`` and ``load``."""
 

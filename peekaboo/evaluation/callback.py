@@ -12,15 +12,14 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from ..callbacks import versions
 from ..data.base import Failure, Sample, SampleData
-from ..export import to_picture
-from ..metrics import MaskMetrics, Scores
-from ..records import describe
-from ..results import Result
-from ..segmenter import Segmenter
+from ..results.files import to_picture
+from ..results.records import versions
+from ..results.result import Result
+from .batching import SampleModule
 from .coco import write_coco
 from .folder import RunFolder, arguments_of, decisive, digest, plain_attributes, to_16_bit, weights_digest, write_text
+from .metrics import MaskMetrics, Scores
 from .progress import SampleBar
 from .rows import failed_row, make_row
 from .sheet import contact_sheet
@@ -74,6 +73,10 @@ class Evaluation(Callback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         self.stage = "test" if stage == "test" else "predict"  # it comes as an enumeration
+        if not isinstance(pl_module, SampleModule):
+            raise ValueError(
+                f"model: expected one that makes masks of samples for `{self.stage}`, got {type(pl_module).__name__}"
+            )
         if not isinstance(data, SampleData):
             raise ValueError(
                 f"data: expected a data set for `{self.stage}`, e.g. `--config data/scenes.yaml` or `--data.manifest FILE`"
@@ -81,7 +84,7 @@ class Evaluation(Callback):
         if self.stage == "predict":
             trainer.predict_loop.return_predictions = False  # they are files; thousands would not fit the memory
         self.data, self.failures = data, {}
-        self.variant = self.name or variant_name(pl_module)
+        self.variant = self.name or pl_module.variant
         ids = data.ids()
         precision = str(trainer.precision)
         asked = plain_attributes(pl_module, data, precision) if self.config is None else decisive(self.config)
@@ -97,7 +100,7 @@ class Evaluation(Callback):
             rank_zero_info(f"{len(data.finished)} of {len(ids)} samples are finished already; going on in {run.path}")
         self._bar = SampleBar(trainer, len(data.share(trainer.global_rank, trainer.world_size)), self.stage)
         self._shown = MaskMetrics(sync_on_compute=False)
-        setattr(pl_module, "report", self._bar.report)  # noqa: B010, for mypy
+        pl_module.report = self._bar.report
         self._run = run
 
     def _place(self, trainer: Trainer, identity: dict[str, Any]) -> Path:
@@ -107,15 +110,14 @@ class Evaluation(Callback):
         words = re.findall(r"[a-z0-9]+", f"{self.variant} {data}".lower())
         return Path(trainer.default_root_dir) / "runs" / self.stage / "-".join([*words, digest(identity)])
 
-    def _about(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-        teacher = module.objective.loss.teacher_name if isinstance(module, Segmenter) else getattr(module, "teacher_name", None)
+    def _about(self, trainer: Trainer, module: SampleModule) -> dict[str, Any]:
         return {
             "variant": self.variant,
             "model": type(module).__name__,
-            "teacher": teacher,
+            "teacher": module.teacher_name,
             "data": type(self.data).__name__,
             "data_arguments": arguments_of(self.data) if self.config is None else decisive(self.config)["data"]["init_args"],
-            "own_threshold": getattr(module, "threshold", None),
+            "own_threshold": module.threshold,
             "precision": str(trainer.precision),
             "accelerator": type(trainer.accelerator).__name__,
             "command": shlex.join(["python", *sys.argv]),
@@ -136,10 +138,10 @@ class Evaluation(Callback):
 
     # ---- samples -------------------------------------------------------------------------------------------------------
 
-    def _begin_batch(self, module: LightningModule, batch: list[Sample | Failure]) -> None:
+    def _begin_batch(self, module: Any, batch: list[Sample | Failure]) -> None:
         if self.stage == "test":  # in place: the step sees it too
             batch[:] = [Failure(s.id, NO_TRUTH) if isinstance(s, Sample) and s.mask is None else s for s in batch]
-        self._bar.begin(len(batch), getattr(module, "iterations", 1))
+        self._bar.begin(len(batch), module.iterations)
 
     def _end_batch(self, outputs: list[tuple[Sample, Result] | Failure]) -> None:
         for item in outputs:
@@ -221,11 +223,3 @@ class Evaluation(Callback):
         for name, reason in metrics["failed"].items():
             print(f"failed: {name}: {reason}", file=sys.stderr)
         return metrics["failed"]
-
-
-def variant_name(module: LightningModule) -> str:
-    """Names what a model is made of: its alpha, and its loss unless that is score distillation; or a baseline's class."""
-    if not isinstance(module, Segmenter):
-        return type(module).__name__
-    loss = type(module.objective.loss).__name__
-    return describe(module.alpha) + ("" if loss == "ScoreDistillation" else f" {loss}")

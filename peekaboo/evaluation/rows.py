@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..data.base import Failure, Sample
-from ..metrics import GRID, Scores, best_of, score
-from ..results import Result
+from ..results.result import Result
+from .metrics import GRID, Scores, best_of, score
 
 #: Columns of samples.csv.
 COLUMNS = (

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..data.base import Sample, SampleData
-from ..export import overlay, to_picture
-from ..metrics import Scores
+from ..results.files import overlay, to_picture
 from .folder import RunFolder
+from .metrics import Scores
 
 CELL, GAP, CAPTION = 160, 6, 16
 

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any
 
-from ..metrics import LEVELS, MaskMetrics, Scores, intervals
+from .metrics import LEVELS, MaskMetrics, Scores, intervals
 from .rows import COLUMNS, csv_row
 
 HEADLINE = (*(f"P@{level}" for level in LEVELS), "mIoU")
@@ -45,7 +45,7 @@ def summarise(rows: list[dict[str, Any]], expected: int, about: dict[str, Any]) 
         about: the run, for the record.
 
     Returns:
-        ``n`` (scored samples), the measures of :func:`peekaboo.metrics.measures`, ``confidence_95``, ``groups``, ``failed``, ...
+        ``n`` (scored samples), :func:`.metrics.measures`, ``confidence_95``, ``groups``, ``failed``, ...
     """
     metrics = MaskMetrics(sync_on_compute=False)
     metrics.append(scores_of(rows))

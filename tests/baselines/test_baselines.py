@@ -22,7 +22,7 @@ from peekaboo.baselines.whole_image import WholeImage
 from peekaboo.data.base import Failure, Sample
 from peekaboo.functional.diffusion import add_noise
 from peekaboo.functional.random import Draws
-from peekaboo.results import Result
+from peekaboo.results.result import Result
 from peekaboo.teachers import CLIP, Diffusion
 from peekaboo.teachers.base import locate
 
@@ -193,7 +193,7 @@ def test_a_bad_threshold_is_refused(bad: object) -> None:
     "name", ["whole_image", "border_colour", "noise_difference", "cross_attention", "clip_patches", "clip_saliency"]
 )
 def test_the_configs_run_through_the_command_line(name: str, pipeline: Path, clip_folder: Path) -> None:
-    from peekaboo.cli import main
+    from peekaboo.command_line.entry import main
 
     where = {
         "noise_difference": ["--model.teacher.path", str(pipeline)],

@@ -13,7 +13,7 @@ from peekaboo.backgrounds import FadingImage, FixedColour, RandomColour
 from peekaboo.functional.compositing import composite
 from peekaboo.functional.random import Draws
 from peekaboo.losses import CLIPLoss, Loss, ScoreDistillation, WeightedSum
-from peekaboo.objective import Objective
+from peekaboo.optimisation.objective import Objective
 from peekaboo.teachers import CLIP, Diffusion
 
 PROMPTS = ["a red apple", "a bear"]

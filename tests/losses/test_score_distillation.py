@@ -15,7 +15,7 @@ from peekaboo.alphas import Raster
 from peekaboo.backgrounds import RandomColour
 from peekaboo.functional.random import Draws
 from peekaboo.losses import ScoreDistillation
-from peekaboo.objective import Objective
+from peekaboo.optimisation.objective import Objective
 from peekaboo.teachers import Diffusion
 
 PROMPTS = ["a red apple", "a teddy bear"]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from .functional.masks import iou, otsu_threshold
+from ..functional.masks import iou, otsu_threshold
 
 Threshold = float | Literal["otsu"]
 
@@ -67,8 +67,8 @@ class Result:
         return float(otsu_threshold(self.alpha[None]))
 
     def save(self, folder: str | Path) -> Path:
-        """Writes mask, alpha, cut-out, overlay, time-lapse and ``result.json``; see :func:`peekaboo.export.save_result`."""
-        from .export import save_result
+        """Writes mask, alpha, cut-out, overlay, time-lapse and ``result.json``; see :func:`save_result`."""
+        from .files import save_result
 
         return save_result(self, Path(folder))
 

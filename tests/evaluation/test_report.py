@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from peekaboo.data.base import Sample
+from peekaboo.evaluation.paper import REFCOCO, VOC_C
+from peekaboo.evaluation.report import by_data, main, markdown, read_run
 from peekaboo.evaluation.rows import make_row
 from peekaboo.evaluation.tables import summarise
-from peekaboo.paper import REFCOCO, VOC_C
-from peekaboo.report import by_data, main, markdown, read_run
-from peekaboo.results import make_result
+from peekaboo.results.result import make_result
 
 
 def run(folder: Path, variant: str, alphas: list[float], **about: Any) -> Path:

@@ -9,9 +9,9 @@ from pycocotools import mask as coco
 from sklearn.metrics import jaccard_score
 from torch import Tensor
 
+from peekaboo.evaluation.metrics import GRID, LEVELS, MaskMetrics, Scores, best_of, intervals, measures, score
 from peekaboo.functional.masks import otsu_threshold
 from peekaboo.functional.scores import bootstrap_interval, counts_over_thresholds
-from peekaboo.metrics import GRID, LEVELS, MaskMetrics, Scores, best_of, intervals, measures, score
 
 
 def world(n: int = 6, seed: int = 0) -> dict[str, Tensor]:

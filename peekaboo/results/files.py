@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .results import Result
+from .result import Result
 
 OVERLAY_COLOUR = (0.9, 0.1, 0.3)
 

@@ -1,4 +1,4 @@
-"""Several runs in one table, beside the paper's: ``python -m peekaboo.report RUN... [--output FOLDER]``."""
+"""Several runs in one table, beside the paper's: ``python -m peekaboo.evaluation.report RUN... [--output FOLDER]``."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Writes ``report.md`` and ``report.png`` and prints the former; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m peekaboo.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m peekaboo.evaluation.report", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished `test` (with metrics.json)")
     parser.add_argument("--output", default="report", help="folder for report.md and report.png (default: report)")
     parser.add_argument("--no-paper", action="store_true", help="leave the paper's tables out")

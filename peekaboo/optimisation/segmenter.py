@@ -14,21 +14,21 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .alphas.base import Alpha
-from .backgrounds import Background
-from .batching import SampleModule
-from .data.base import Sample
-from .data.images import read_image, read_mask
-from .data.manifest import require_foreground
-from .functional.framing import Framing, frame, resize, unframe
-from .functional.random import Draws
+from ..alphas.base import Alpha
+from ..backgrounds import Background
+from ..data.base import Sample
+from ..data.images import read_image, read_mask
+from ..data.manifest import require_foreground
+from ..evaluation.batching import SampleModule
+from ..functional.framing import Framing, frame, resize, unframe
+from ..functional.random import Draws
+from ..guides.base import Guide
+from ..losses.base import Loss
+from ..results.records import describe, peak_memory_mb
+from ..results.result import Result, Threshold, fixed_threshold, make_result
 from .guard import GradientGuard
-from .guides.base import Guide
-from .losses.base import Loss
 from .objective import Objective
-from .records import describe, peak_memory_mb
-from .results import Result, Threshold, fixed_threshold, make_result
-from .stopping import Settling
+from .settling import Settling
 
 FRAMES, FRAME_SIDE = 40, 128  # of a time-lapse, and at most in a checkpoint
 
@@ -56,7 +56,7 @@ class Segmenter(SampleModule):
         seed: of everything random in the masks; the same seed gives the same mask alone or in a batch.
         max_skipped: steps in a row with a NaN or infinite gradient that stop the run.
         settled: stop a pair before all ``iterations`` when its mask has, twice in a row, at least this IoU with its mask ten
-            iterations before; None for all iterations. See :class:`peekaboo.stopping.Settling`.
+            iterations before; None for all iterations. See :class:`peekaboo.optimisation.settling.Settling`.
     """
 
     def __init__(
@@ -319,6 +319,15 @@ class Segmenter(SampleModule):
 
     # ---- test and predict: data sets -----------------------------------------------------------------------------------
 
+    @property
+    def variant(self) -> str:
+        loss = type(self.objective.loss).__name__
+        return describe(self.alpha) + ("" if loss == "ScoreDistillation" else f" {loss}")
+
+    @property
+    def teacher_name(self) -> str | None:
+        return self.objective.loss.teacher_name
+
     def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Segments samples of a data set."""
         return self.segment(samples, [self.sample_seed(sample.id) for sample in samples], self.report)
@@ -326,7 +335,7 @@ class Segmenter(SampleModule):
 
 def _bundled(path: str) -> Path:
     """Finds the examples of the configs also where the project is not the working directory."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     return root / path if path.startswith("peekaboo/assets/") and not Path(path).exists() else Path(path)
 
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from peekaboo.cli import find_config, main, run
-from peekaboo.lightning_cli import CommandLine
+from peekaboo.command_line.entry import find_config, main, run
+from peekaboo.command_line.parser import CommandLine
 
 CONFIGS = ROOT / "configs"
 VARIANTS = sorted(file.name for file in CONFIGS.glob("*.yaml") if "Segmenter" in file.read_text())

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from peekaboo.alphas import Raster
 from peekaboo.data.base import Sample
 from peekaboo.functional.random import Draws
-from peekaboo.guard import GradientGuard
 from peekaboo.losses import Loss
-from peekaboo.stopping import Settling
+from peekaboo.optimisation.guard import GradientGuard
+from peekaboo.optimisation.settling import Settling
 
 
 class Quick(Loss):

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from lightning import LightningModule
 
-from .data.base import Failure, Sample
-from .guard import GradientError
-from .results import Result
+from ..data.base import Failure, Sample, SampleError
+from ..results.result import Result, Threshold
 
 if not torch.cuda.is_available():
     # Lightning asks PyTorch to look for GPUs through the driver's management library. Where there is none it is looked for
@@ -65,7 +64,7 @@ class Batches:
                 if len(part) == 1:
                     raise
                 self.limit = len(part) // 2
-            except GradientError as error:
+            except SampleError as error:
                 if len(part) == 1:
                     finished[part[0].id] = Failure(part[0].id, str(error))
                     waiting = waiting[1:]
@@ -91,6 +90,7 @@ class SampleModule(LightningModule):
     strict_loading = False  # the frozen networks are in no checkpoint
     report: Callable[[int], None] | None = None  # is told of each finished step, or part, of a batch
     iterations = 1  # steps, or parts, of a batch
+    threshold: Threshold = 0.5  # that makes a mask of an alpha
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -101,6 +101,16 @@ class SampleModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         check_precision(self.trainer.precision)
+
+    @property
+    def variant(self) -> str:
+        """What the model is, for tables and names of folders."""
+        return type(self).__name__
+
+    @property
+    def teacher_name(self) -> str | None:
+        """Where the networks came from, for the records."""
+        return None
 
     @abstractmethod
     def masks_of(self, samples: list[Sample]) -> list[Result]:

@@ -1,12 +1,12 @@
-"""The words that a closed-vocabulary teacher knows: ``python -m peekaboo.words [TEACHER_FOLDER]``."""
+"""The words that a closed-vocabulary teacher knows: ``python -m peekaboo.command_line.words [TEACHER_FOLDER]``."""
 
 from __future__ import annotations
 
 import sys
 
-from .data.scenes import vocabulary
-from .teachers.base import locate
-from .teachers.diffusion import read_vocabulary
+from ..data.scenes import vocabulary
+from ..teachers.base import locate
+from ..teachers.diffusion import read_vocabulary
 
 
 def known_names() -> list[str]:

@@ -21,16 +21,16 @@ from PIL import Image
 from torch import Tensor
 
 from peekaboo.baselines.base import Baseline
-from peekaboo.batching import Batches
-from peekaboo.cli import main
+from peekaboo.command_line.entry import main
+from peekaboo.command_line.parser import with_data_class
 from peekaboo.data.base import Failure, Sample
+from peekaboo.evaluation.batching import Batches
 from peekaboo.evaluation.folder import RunFolder, digest, plain_attributes, weights_digest
 from peekaboo.evaluation.sheet import choose
-from peekaboo.guard import GradientError
-from peekaboo.lightning_cli import with_data_class
-from peekaboo.results import Result, make_result
+from peekaboo.optimisation.guard import GradientError
+from peekaboo.results.result import Result, make_result
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 COUNT = 5
 PIXEL = 1 / 50  # an IoU changes by less when rounding, which may depend on the batch, moves one pixel of the smallest target
 

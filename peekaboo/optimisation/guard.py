@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.base import SampleError
 
-class GradientError(RuntimeError):
+
+class GradientError(SampleError):
     """Too many steps in a row had no finite gradient."""
 
 

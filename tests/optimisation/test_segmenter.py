@@ -22,11 +22,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from peekaboo.alphas import Alpha, Bilateral, Competing, Fourier, Raster
 from peekaboo.data.base import Failure, Sample
 from peekaboo.functional.random import Draws
-from peekaboo.guard import GradientError
 from peekaboo.guides import RGB
 from peekaboo.losses import Loss
-from peekaboo.records import describe
-from peekaboo.segmenter import Segmenter
+from peekaboo.optimisation.guard import GradientError
+from peekaboo.optimisation.segmenter import Segmenter
+from peekaboo.results.records import describe
 
 Make = Callable[..., Any]
 
@@ -367,9 +367,10 @@ import torch
 from lightning import Callback, Trainer
 from peekaboo.alphas import Raster
 from peekaboo.backgrounds import RandomColour
-from peekaboo.callbacks import MaskBoard, SaveResults
+from peekaboo.results.board import MaskBoard
+from peekaboo.results.saving import SaveResults
 from peekaboo.losses import ScoreDistillation
-from peekaboo.segmenter import Segmenter
+from peekaboo.optimisation.segmenter import Segmenter
 from peekaboo.teachers import Diffusion
 
 class Keep(Callback):

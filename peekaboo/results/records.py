@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from .alphas.base import Alpha
-from .guides.base import Guide
-from .losses.base import Loss
-from .teachers.base import Frozen
+from ..alphas.base import Alpha
+from ..guides.base import Guide
+from ..losses.base import Loss
+from ..teachers.base import Frozen
 
 
 def describe(module: torch.nn.Module) -> str:
@@ -30,3 +31,14 @@ def peak_memory_mb(device: torch.device) -> float:
 
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what decides a result."""
+    found = {}
+    for name in ("peekaboo", "torch", "lightning", "diffusers", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[name] = "unknown"
+    return found

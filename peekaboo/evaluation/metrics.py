@@ -15,8 +15,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from .functional.masks import iou, otsu_threshold
-from .functional.scores import bootstrap_interval, counts_over_thresholds, ratio
+from ..functional.masks import iou, otsu_threshold
+from ..functional.scores import bootstrap_interval, counts_over_thresholds, ratio
 
 GRID = torch.arange(1, 100, dtype=torch.float64) / 100  # thresholds that the best one is chosen from
 HALF = 49  # place of 0.5 in it

@@ -12,11 +12,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from .batching import check_precision
-from .callbacks import MaskBoard, SaveResults
-from .cli import named_configs, read_config
-from .evaluation import Evaluation
-from .segmenter import Segmenter
+from ..evaluation import Evaluation
+from ..evaluation.batching import check_precision
+from ..optimisation.segmenter import Segmenter
+from ..results.board import MaskBoard
+from ..results.saving import SaveResults
+from .configs import named_configs, read_config
 
 #: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
 DATA_OF = {
@@ -101,7 +102,7 @@ class CommandLine(LightningCLI):
             config.trainer.logger = False  # the evaluation's folder is the record
 
     def instantiate_classes(self) -> None:
-        """Builds everything, and from then on lets garbage be collected: `peekaboo.cli.script` had not."""
+        """Builds everything, and from then on lets garbage be collected: `peekaboo.command_line.entry.script` had not."""
         super().instantiate_classes()
         gc.enable()
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from peekaboo.alphas import Fourier, Raster
 from peekaboo.data.base import Sample
 from peekaboo.functional.random import Draws
-from peekaboo.guard import GradientError, GradientGuard
 from peekaboo.losses import Loss
+from peekaboo.optimisation.guard import GradientError, GradientGuard
 
 
 class Spoiled(Loss):

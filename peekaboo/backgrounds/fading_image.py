@@ -1,47 +1,12 @@
-"""What a composite is laid over."""
+"""The image itself, shining through at first."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .functional.random import Draws
-
-
-class Background(nn.Module):
-    """Gives a background for every sample and step."""
-
-    @abstractmethod
-    def forward(self, image: Tensor, draws: Draws) -> Tensor:
-        """Returns a background in [0, 1] that broadcasts to the image (N, 3, H, W)."""
-
-
-class RandomColour(Background):
-    """One uniform random RGB colour a sample and step, as published."""
-
-    def forward(self, image: Tensor, draws: Draws) -> Tensor:
-        return draws.uniform(3, 1, 1)
-
-
-class FixedColour(Background):
-    """Always the same colour.
-
-    Args:
-        colour: red, green and blue in [0, 1].
-    """
-
-    colour: Tensor
-
-    def __init__(self, colour: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> None:
-        super().__init__()
-        if not all(0 <= value <= 1 for value in colour):
-            raise ValueError(f"colour: expected three numbers in [0, 1], got {colour}")
-        self.register_buffer("colour", torch.tensor(colour)[:, None, None], persistent=False)
-
-    def forward(self, image: Tensor, draws: Draws) -> Tensor:
-        return self.colour.expand(len(image), 3, 1, 1)
+from ..functional.random import Draws
+from .random_colour import RandomColour
 
 
 class FadingImage(RandomColour):

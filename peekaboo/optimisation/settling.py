@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .functional.masks import iou
+from ..functional.masks import iou
 
 
 class Settling:

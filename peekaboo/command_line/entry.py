@@ -10,9 +10,9 @@ import os
 import sys
 import threading
 import warnings
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
+
+from .configs import drop_stale_mask, find_config
 
 USAGE = """usage: python cli.py {fit,test,predict} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
 
@@ -27,8 +27,7 @@ A bare NAME.yaml is looked up in configs/. Later configs and arguments win.
   python cli.py test --config rgb_bilateral.yaml --config data/scenes.yaml
   python cli.py predict --config rgb_bilateral.yaml --data.images FOLDER --data.prompt "a dog"
 
-All arguments: python cli.py fit --help; of one class: python cli.py fit --model.help peekaboo.segmenter.Segmenter"""
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+All arguments: python cli.py fit --help; of one class: python cli.py fit --model.help peekaboo.optimisation.segmenter.Segmenter"""
 
 
 def main(args: list[str] | None = None) -> int:
@@ -77,7 +76,7 @@ def script() -> None:
 
 def run(args: list[str]) -> Any:
     """Builds the LightningCLI from arguments and runs its subcommand."""
-    from .lightning_cli import CommandLine
+    from .parser import CommandLine
 
     return CommandLine(args)
 
@@ -87,69 +86,12 @@ class _NoTips(logging.Filter):
         return "litlogger" not in record.getMessage().lower() and "Tip:" not in record.getMessage()
 
 
-def find_config(argument: str) -> str:
-    """Looks a bare config name up in ``configs/``: ``depth_bilateral.yaml``, ``teachers/sd15.yaml``, ``--config=x.yaml``."""
-    prefix, name = ("--config=", argument[9:]) if argument.startswith("--config=") else ("", argument)
-    if name.endswith((".yaml", ".yml")) and not Path(name).exists() and (CONFIGS / name).exists():
-        return prefix + str(CONFIGS / name)
-    return argument
-
-
-def drop_stale_mask(args: list[str]) -> list[str]:
-    """A config's ground truth is of its own image and prompt: where a later config or argument names others it no longer counts.
-
-    A mask that is named without an image and a prompt is of whatever image the run has.
-    """
-    flags = {a.split("=")[0].removeprefix("--model.").removeprefix("init_args.") for a in args if a.startswith("--model.")}
-    sources = [{*model, *(model.get("init_args") or {})} for model in (model_of(config) for config in named_configs(args))]
-    own = stale = False
-    for given in (*sources, flags):
-        names_what = bool(given & {"image", "prompt"})
-        if "mask" in given:
-            own, stale = names_what, False
-        elif names_what:
-            stale = own
-    return [*args, "--model.mask=null"] if stale else args
-
-
-def named_configs(args: list[str]) -> list[str]:
-    """Returns the files of ``--config FILE``, ``--config=FILE`` and ``-c FILE``, in order.
-
-    >>> named_configs(["fit", "--config=a.yaml", "-c", "b.yaml"])
-    ['a.yaml', 'b.yaml']
-    """
-    found = []
-    for before, argument in pairwise(["", *args]):
-        if before in ("--config", "-c"):
-            found.append(argument)
-        elif argument.startswith(("--config=", "-c=")):
-            found.append(argument.split("=", 1)[1])
-    return found
-
-
-def model_of(config: str) -> dict[str, Any]:
-    """Reads the ``model`` of a config file; empty where the parser will say what is wrong with it."""
-    model = read_config(config).get("model")
-    return model if isinstance(model, dict) else {}
-
-
-def read_config(config: str) -> dict[str, Any]:
-    """Reads a config file; empty where the parser will say what is wrong with it."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def explain(error: Exception) -> str | None:
     """Returns one line for what a user can mend, or None for what is our own mistake."""
     import torch
     from jsonargparse import ArgumentError
 
-    from .guard import GradientError
+    from ..optimisation.guard import GradientError
     from .messages import one_line
 
     if isinstance(error, torch.OutOfMemoryError):

@@ -20,12 +20,14 @@ from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
-from peekaboo import cli
-from peekaboo.callbacks import MaskBoard, SaveResults
-from peekaboo.cli import drop_stale_mask, explain, find_config, main, script
-from peekaboo.lightning_cli import CommandLine
+from peekaboo.command_line import entry
+from peekaboo.command_line.configs import drop_stale_mask, find_config
+from peekaboo.command_line.entry import explain, main, script
+from peekaboo.command_line.messages import one_line
+from peekaboo.command_line.parser import CommandLine
 from peekaboo.losses import ScoreDistillation
-from peekaboo.messages import one_line
+from peekaboo.results.board import MaskBoard
+from peekaboo.results.saving import SaveResults
 
 Arguments = Callable[[str], list[str]]
 
@@ -82,9 +84,9 @@ def test_the_collector_rests_while_the_script_starts_and_no_longer(
 
     monkeypatch.setattr(CommandLine, "before_instantiate_classes", note("while it is built"))
     monkeypatch.setattr(MaskBoard, "on_train_batch_start", note("in the first iteration"))
-    monkeypatch.setattr(cli.threading, "active_count", lambda: 1)  # other tests may have left some
-    monkeypatch.setattr(cli.atexit, "_run_exitfuncs", lambda: ended.append("functions"))
-    monkeypatch.setattr(cli.os, "_exit", ended.append)
+    monkeypatch.setattr(entry.threading, "active_count", lambda: 1)  # other tests may have left some
+    monkeypatch.setattr(entry.atexit, "_run_exitfuncs", lambda: ended.append("functions"))
+    monkeypatch.setattr(entry.os, "_exit", ended.append)
     monkeypatch.setattr(sys, "argv", ["cli.py", *fit_arguments("raster.yaml")])
     script()
     assert states == {"while it is built": False, "in the first iteration": True}
@@ -92,8 +94,8 @@ def test_the_collector_rests_while_the_script_starts_and_no_longer(
 
 
 def test_the_script_waits_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "main", lambda: 3)
-    monkeypatch.setattr(cli.os, "_exit", lambda code: pytest.fail("ended at once"))
+    monkeypatch.setattr(entry, "main", lambda: 3)
+    monkeypatch.setattr(entry.os, "_exit", lambda code: pytest.fail("ended at once"))
     leave = threading.Event()
     thread = threading.Thread(target=leave.wait)
     thread.start()
@@ -176,7 +178,10 @@ def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
         ("--model.settled=soon", "model.settled: expected float, got 'soon'"),
         ("--model.threshold=high", "model.threshold: expected float or Literal['otsu'], got 'high'"),
         ("--model.framing=pad", "model.framing: expected Literal['stretch', 'crop'], got 'pad'"),
-        ("--model.nonsense=3", "model: class_path 'peekaboo.segmenter.Segmenter': Option 'nonsense' is not accepted"),
+        (
+            "--model.nonsense=3",
+            "model: class_path 'peekaboo.optimisation.segmenter.Segmenter': Option 'nonsense' is not accepted",
+        ),
         ("--nonsense=3", "unrecognized arguments: --nonsense=3"),
         ("--config=nowhere.yaml", "config: File does not exist: "),
         ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 400"),
@@ -233,7 +238,7 @@ def test_no_space_left(refused: Callable[..., str], monkeypatch: pytest.MonkeyPa
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "mask.png")
 
-    monkeypatch.setattr("peekaboo.callbacks.save_result", full)
+    monkeypatch.setattr("peekaboo.results.saving.save_result", full)
     assert refused() == "No space left on device: mask.png"
 
 
@@ -316,7 +321,7 @@ def test_another_image_or_prompt_drops_the_configs_ground_truth(tmp_path: Path) 
         "whole": "model: {init_args: {image: a.png, prompt: a, mask: t.png}}",
         "other": "model: {init_args: {image: b.png, prompt: b}}",
         "mask": "model: {init_args: {mask: u.png}}",
-        "class": "model: peekaboo.segmenter.Segmenter",
+        "class": "model: peekaboo.optimisation.segmenter.Segmenter",
     }
     for name, text in texts.items():
         (tmp_path / f"{name}.yaml").write_text(text)

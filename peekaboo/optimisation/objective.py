@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .backgrounds import Background
-from .functional.compositing import alpha_penalty, composite, with_unit_gradient
-from .functional.random import Draws
-from .losses.base import Loss
+from ..backgrounds import Background
+from ..functional.compositing import alpha_penalty, composite, with_unit_gradient
+from ..functional.random import Draws
+from ..losses.base import Loss
 
 
 class Objective(nn.Module):

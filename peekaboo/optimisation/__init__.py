@@ -1,0 +1,1 @@
+"""The optimisation of alphas: objective, guard, settling, and the module around them."""
