@@ -55,7 +55,7 @@ PARTS = ["alpha", "encode", "U-Net", "rest", "backward", "optimiser"]
 
 
 def precision(name: str, device: str) -> AbstractContextManager[Any]:
-    """The trainer's precision as `Segmenter.terms` sees it."""
+    """The trainer's precision as `Optimisation.terms` sees it."""
     dtype = PRECISIONS[name]
     return nullcontext() if dtype is None else torch.autocast(device.split(":")[0], dtype)
 
@@ -65,8 +65,8 @@ class Loop:
 
     def __init__(self, segmenter: Segmenter, pairs: list[Sample], precision_name: str) -> None:
         self.segmenter, self.precision, self.device = segmenter, precision_name, str(segmenter.device)
-        segmenter.begin(pairs, list(range(len(pairs))))
-        self.optimiser = segmenter.make_optimizer(segmenter.trainable())
+        self.running = segmenter.begin(pairs, list(range(len(pairs))))
+        self.optimiser = segmenter.make_optimizer(self.running.parameters())
         self.taken: dict[str, float] | None = None
         self.step_number = 0
         teacher = segmenter.objective.loss.teacher
@@ -95,12 +95,12 @@ class Loop:
 
     def forward(self) -> torch.Tensor:
         with precision(self.precision, self.device):
-            return self.segmenter.terms(self.step_number)["total"].sum()
+            return self.running.terms(self.step_number)["total"].sum()
 
     def _optimise(self) -> None:
-        self.segmenter.guard.before_step()
+        self.running.before_step()
         self.optimiser.step()
-        self.segmenter.after_step()
+        self.running.after_step()
         self.optimiser.zero_grad()
 
     def operations(self) -> int:

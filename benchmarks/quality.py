@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from common import load, machine, print_table, tuning_scenes, write_json
-from iteration import PRECISIONS, precision
+from iteration import PRECISIONS
 
 from peekaboo.data.base import Sample
 from peekaboo.functional.masks import iou
@@ -31,7 +32,8 @@ def measure(segmenter: Segmenter, scenes: list[Sample], batch: int, at: list[int
     """Optimises all scenes and looks at the masks after each number of iterations in ``at``."""
     seen: dict[int, list[tuple[str, float, float, float]]] = {step: [] for step in at}
     seconds = dict.fromkeys(at, 0.0)
-    segmenter.iterations = max(at)
+    segmenter.settings = replace(segmenter.settings, iterations=max(at))
+    segmenter.precision = precision_name
 
     def note(step: int, part: list[Sample], spent: float) -> None:
         seconds[step] += spent
@@ -53,8 +55,7 @@ def measure(segmenter: Segmenter, scenes: list[Sample], batch: int, at: list[int
                 note(step, part, now - start - looked)
                 looked += time.perf_counter() - now
 
-        with precision(precision_name, str(segmenter.device)):
-            segmenter.segment(part, [segmenter.sample_seed(sample.id) for sample in part], report=look)
+        segmenter.segment(part, [segmenter.sample_seed(sample.id) for sample in part], report=look)
         spent = time.perf_counter() - start - looked
         for step in (step for step in at if step > ended):  # all have settled: they stay as they are, and cost no more
             note(step, part, spent)

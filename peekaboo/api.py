@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .command_line.configs import find_config
+from .command_line.configs import ConfigFile, find_config, with_input
 from .command_line.messages import one_line
 from .data.base import Sample
 from .data.images import read_image, read_mask, to_mask, to_rgb
+from .evaluation.batching import check_precision
 from .optimisation.segmenter import Segmenter
 from .results.result import Result
 
@@ -39,16 +40,20 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
+    parser.add_argument("--config", action=ConfigFile)
     parser.add_subclass_arguments(Segmenter, "model", required=True)
     for ignored in ("trainer", "data", "evaluation", "seed_everything", "ckpt_path", *_OF_COMMANDS):
         parser.add_argument(f"--{ignored}", type=Any)
     arguments = [f"--config={_config_file(name)}" for name in (config, *overlays)]
     arguments += [f"--model.{name.replace('__', '.')}={_as_yaml(value)}" for name, value in overrides.items()]
     try:
-        segmenter = parser.instantiate_classes(parser.parse_args(arguments)).model
+        parsed = parser.parse_args(with_input(arguments))
+        segmenter = parser.instantiate_classes(parsed).model
     except (ArgumentError, ValueError) as error:
         raise ValueError(one_line(str(error))) from error
+    asked = (parsed.trainer or {}).get("precision") or segmenter.precision
+    check_precision(asked)
+    segmenter.precision = asked
     return segmenter.to(device or best_device())
 
 

@@ -23,6 +23,7 @@ from PIL import Image
 
 from peekaboo.alphas import Alpha, Bilateral, Raster
 from peekaboo.backgrounds import RandomColour
+from peekaboo.data.input import Input
 from peekaboo.functional.random import Draws
 from peekaboo.guides import RGB
 from peekaboo.losses import Loss, ScoreDistillation
@@ -223,7 +224,9 @@ def make_segmenter(pipeline: Path, image_file: Path, mask_file: Path) -> Callabl
     """Builds a segmenter of the disc on the tiny pipeline: 4 iterations at 16 x 16, whatever else is asked for."""
 
     def make(alpha: Alpha | None = None, loss: Loss | None = None, lr: float = 0.1, **rest: Any) -> Segmenter:
-        settings = {"image": str(image_file), "prompt": "a red apple", "mask": str(mask_file), "iterations": 4}
+        parts = {"image": str(image_file), "prompt": "a red apple", "mask": str(mask_file)}
+        given = Input(**{part: rest.pop(part, value) for part, value in parts.items()})
+        settings = {"input": given, "iterations": 4}
         return Segmenter(
             alpha=alpha or Bilateral(Raster(), RGB(), passes=3),
             loss=loss or ScoreDistillation(Diffusion(str(pipeline)), guidance=30.0),

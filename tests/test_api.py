@@ -109,7 +109,7 @@ def test_overrides_step_into_objects_and_overlays_merge(pipeline: Path) -> None:
     assert segmenter.alpha.depth == 1
     assert segmenter.objective.loss.guidance == 7.5
     assert segmenter.threshold == "otsu"
-    assert segmenter.resolution == 16  # an override wins over the overlay's 256
+    assert segmenter.settings.resolution == 16  # an override wins over the overlay's 256
 
 
 def test_a_config_may_be_a_file(pipeline: Path, image_file: Path) -> None:

@@ -1,12 +1,19 @@
-"""Configs by name, and what the command line must know of them before it parses."""
+"""Configs by name; and how an input, whose parts belong together, is put together from configs and arguments."""
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import ActionConfigFile, Namespace
+
+from ..data.input import Input
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+INPUT = "model.init_args.input"
+PARTS = ("image", "prompt", "mask")
 
 
 def find_config(argument: str) -> str:
@@ -17,21 +24,74 @@ def find_config(argument: str) -> str:
     return argument
 
 
-def drop_stale_mask(args: list[str]) -> list[str]:
-    """A config's ground truth is of its own image and prompt: where a later config or argument names others it no longer counts.
+class ConfigFile(ActionConfigFile):
+    """``--config FILE``, laid over what came before; the input's parts by :meth:`peekaboo.data.input.Input.over`."""
 
-    A mask that is named without an image and a prompt is of whatever image the run has.
+    def __call__(self, parser: Any, cfg: Namespace, values: Any, option_string: str | None = None) -> None:
+        """Merges a file."""
+        before = cfg.get(INPUT)
+        if before is not None:
+            cfg[INPUT] = None
+        super().__call__(parser, cfg, values, option_string)
+        if before is not None:
+            merged = _input(cfg.get(INPUT)).over(_input(before))
+            for part, value in vars(merged).items():
+                _parts(before)[part] = value
+            cfg[INPUT] = before
+
+
+def _parts(found: Namespace) -> Namespace:
+    """The arguments of an input as the parser holds it, with its class or without."""
+    return found.init_args if "init_args" in found else found
+
+
+def _input(found: Namespace | None) -> Input:
+    return Input() if found is None else Input(**{part: _parts(found).get(part) for part in PARTS})
+
+
+def with_input(args: list[str]) -> list[str]:
+    """Gathers ``--model.image``, ``--model.prompt`` and ``--model.mask`` into one config, laid over all others.
+
+    Their values are text, whatever they would be in YAML; several of one part make a list, as a list in JSON does; null is none.
+
+    >>> with_input(["fit", "--model.prompt", "a: dog", "--config", "raster.yaml"])
+    ['fit', '--config', 'raster.yaml', '--config={"model": {"init_args": {"input": {"prompt": "a: dog"}}}}']
     """
-    flags = {a.split("=")[0].removeprefix("--model.").removeprefix("init_args.") for a in args if a.startswith("--model.")}
-    sources = [{*model, *(model.get("init_args") or {})} for model in (model_of(config) for config in named_configs(args))]
-    own = stale = False
-    for given in (*sources, flags):
-        names_what = bool(given & {"image", "prompt"})
-        if "mask" in given:
-            own, stale = names_what, False
-        elif names_what:
-            stale = own
-    return [*args, "--model.mask=null"] if stale else args
+    flags = {f"--model.{inside}{part}": part for part in PARTS for inside in ("", "input.", "init_args.", "init_args.input.")}
+    out: list[str] = []
+    values: dict[str, Any] = {}
+    rest = iter(args)
+    for argument in rest:
+        name, given, value = argument.partition("=")
+        if name not in flags:
+            out.append(argument)
+            continue
+        found = value if given else next(rest, None)
+        if found is None:
+            raise ValueError(f"{name.removeprefix('--')}: expected a value, got none")
+        values.setdefault(flags[name], []).append(_parsed(found))
+    if not values:
+        return out
+    parts = {part: some[0] if len(some) == 1 else _joined(part, some) for part, some in values.items()}
+    return [*out, "--config=" + json.dumps({"model": {"init_args": {"input": parts}}}, ensure_ascii=False)]
+
+
+def _joined(part: str, values: list[Any]) -> Any:
+    """Of a part that was given several times: all prompts, else the last."""
+    if part != "prompt":
+        return values[-1]
+    return [text for value in values for text in (value if isinstance(value, list) else [value])]
+
+
+def _parsed(value: str) -> Any:
+    """A list of texts in JSON is a list, null is the empty text that stands for none; all else is text."""
+    if value.startswith("["):
+        try:
+            found = json.loads(value)
+        except ValueError:
+            return value
+        return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else value
+    return "" if value == "null" else value
 
 
 def named_configs(args: list[str]) -> list[str]:
@@ -47,12 +107,6 @@ def named_configs(args: list[str]) -> list[str]:
         elif argument.startswith(("--config=", "-c=")):
             found.append(argument.split("=", 1)[1])
     return found
-
-
-def model_of(config: str) -> dict[str, Any]:
-    """Reads the ``model`` of a config file; empty where the parser will say what is wrong with it."""
-    model = read_config(config).get("model")
-    return model if isinstance(model, dict) else {}
 
 
 def read_config(config: str) -> dict[str, Any]:

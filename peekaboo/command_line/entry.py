@@ -12,8 +12,6 @@ import threading
 import warnings
 from typing import Any
 
-from .configs import drop_stale_mask, find_config
-
 USAGE = """usage: python cli.py {fit,test,predict} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
 
   fit      one image: a mask for each prompt, with pictures and TensorBoard events in lightning_logs/version_N
@@ -41,7 +39,9 @@ def main(args: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse|huggingface_hub")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoTips())
-    args = drop_stale_mask([find_config(a) for a in given])
+    from .configs import find_config, with_input
+
+    args = with_input([find_config(a) for a in given])
     try:
         failures = run(args).evaluation.failures
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from ..evaluation.batching import check_precision
 from ..optimisation.segmenter import Segmenter
 from ..results.board import MaskBoard
 from ..results.saving import SaveResults
-from .configs import named_configs, read_config
+from .configs import ConfigFile, named_configs, read_config
 
 #: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
 DATA_OF = {
@@ -69,6 +69,12 @@ class CommandLine(LightningCLI):
             args=with_data_class(args),
         )
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Lightning's own, with our way of laying configs over one another."""
+        parser = LightningArgumentParser(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help="Path to a configuration file in YAML.")
+        return parser
+
     def subcommands(self) -> dict[str, set[str]]:
         """Only what was asked for, since each costs the time of a parser; all of ours where that is none of them."""
         ours = {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "validate"}
@@ -117,7 +123,7 @@ class CommandLine(LightningCLI):
             raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {checkpoint!r}, which does not exist")
         if isinstance(self.model, Segmenter):
             check_precision(self.trainer.precision)
-            self.model.pairs_of_image()
+            self.model.input.pairs()
 
     def before_test(self) -> None:
         """Tells the evaluation what was asked for, so that it knows its own folder again.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from ..alphas.base import Alpha
 from ..teachers.base import Frozen
 
 #: Arguments that change no result: a run with other ones goes on with the same folder.
-INDIFFERENT = {"model": ("image", "prompt", "mask", "max_skipped"), "data": ("batch_size", "num_workers")}
-STATE = ("training", "pairs", "seeds", "frames")  # attributes that a run leaves
+INDIFFERENT = {"model": ("input", "max_skipped"), "data": ("batch_size", "num_workers")}
+STATE = ("training", "input", "optimisation")  # attributes that a run leaves
 COUNTS = ("intersection", "union")  # of a row's scores, over thresholds
 
 
@@ -70,7 +71,10 @@ def plain(thing: Any) -> dict[str, Any]:
     """The attributes that can be written to JSON, paths as text, without what a run leaves in them; of a module its small
     buffers too.
     """
-    attributes = {key: value for key, value in vars(thing).items() if not key.startswith("_") and key not in STATE}
+    written = {
+        key: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value for key, value in vars(thing).items()
+    }
+    attributes = {key: value for key, value in written.items() if not key.startswith("_") and key not in STATE}
     if isinstance(thing, nn.Module) and not isinstance(thing, Alpha):  # an alpha makes its own anew for each batch
         small = {name: buffer for name, buffer in thing.named_buffers(recurse=False) if buffer.numel() <= 16}
         attributes |= {name: buffer.flatten().tolist() for name, buffer in small.items()}

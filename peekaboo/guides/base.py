@@ -10,13 +10,14 @@ from ..functional.framing import Framing
 
 
 class Guide(nn.Module):
-    """Maps an image to the features whose edges a filter keeps. Frozen: it is called once an image, without gradient.
+    """Maps an image to the features whose edges a filter keeps. Frozen: it is called once an image, without gradient."""
 
-    Attributes:
-        framing: how the images were made squares; the segmenter says so.
-    """
+    def begin(self, framing: Framing) -> None:
+        """Hears, before new images come, how they were made squares; for guides that read maps of their own.
 
-    framing: Framing = "stretch"
+        Args:
+            framing: see :func:`peekaboo.functional.framing.frame`.
+        """
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:

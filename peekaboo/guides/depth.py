@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from ..data.images import open_image
-from ..functional.framing import resize, square
+from ..functional.framing import Framing, resize, square
 from ..teachers.base import Frozen, LoadError, explain_load_error, locate, quiet_loading
 from .base import Guide
+
+THUMBNAIL, SAME = 8, 0.1  # side in pixels, and the most by which thumbnails of one image at two resolutions differ
 
 
 class Depth(Frozen, Guide):
@@ -30,7 +32,8 @@ class Depth(Frozen, Guide):
     def __init__(self, path: str = "embedded", map: str | None = None, revision: str | None = None) -> None:
         super().__init__()
         self.name = path if map is None else map
-        self._image: Tensor | None = None  # that the map is of
+        self._image: Tensor | None = None  # a thumbnail of what the map is of, as it was framed
+        self._framing: Framing = "stretch"
         if map is not None:
             picture = open_image(map, "depth map")
             values = torch.from_numpy(np.array(picture.convert("F")))[None, None]
@@ -56,14 +59,23 @@ class Depth(Frozen, Guide):
         self.register_buffer("mean", torch.tensor(processor.image_mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(processor.image_std)[:, None, None], persistent=False)
 
+    def begin(self, framing: Framing) -> None:
+        if framing != self._framing:
+            self._framing, self._image = framing, None
+
+    def _check(self, image: Tensor) -> None:
+        """Makes sure that all images are the one that the map is of, at whatever resolution."""
+        seen = resize(image.float().cpu(), (THUMBNAIL, THUMBNAIL))
+        if self._image is None:
+            self._image = seen[0]
+        if any(float((one - self._image).abs().max()) > SAME for one in seen):
+            raise ValueError(f"map: expected one image for the depth map {self.name!r}, got another one")
+
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         if hasattr(self, "values"):
-            if self._image is None or self._image.shape != image[0].shape:
-                self._image = image[0].cpu()
-            if not all(torch.equal(one.cpu(), self._image) for one in image):
-                raise ValueError(f"map: expected one image for the depth map {self.name!r}, got another one")
-            depth = square(self.values, self.framing).expand(len(image), -1, -1, -1)
+            self._check(image)
+            depth = square(self.values, self._framing).expand(len(image), -1, -1, -1)
         else:
             pixels = resize(image, self.side, mode="bicubic")
             with torch.autocast(image.device.type, enabled=False):

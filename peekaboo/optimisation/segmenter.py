@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, get_args
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -15,38 +12,31 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..alphas.base import Alpha
-from ..backgrounds import Background
+from ..backgrounds.base import Background
 from ..data.base import Sample
-from ..data.images import read_image, read_mask
-from ..data.manifest import require_foreground
+from ..data.input import Input
 from ..evaluation.batching import SampleModule
-from ..functional.framing import Framing, frame, resize, unframe
-from ..functional.random import Draws
-from ..guides.base import Guide
+from ..functional.framing import Framing
 from ..losses.base import Loss
-from ..results.records import describe, peak_memory_mb
-from ..results.result import Result, Threshold, fixed_threshold, make_result
-from .guard import GradientGuard
+from ..results.files import mask_pictures
+from ..results.records import describe
+from ..results.result import Result, Threshold, fixed_threshold
 from .objective import Objective
-from .settling import Settling
-
-FRAMES, FRAME_SIDE = 40, 128  # of a time-lapse, and at most in a checkpoint
+from .optimisation import Optimisation, Settings
 
 
 class Segmenter(SampleModule):
-    """Optimises one alpha for every (image, prompt) pair against a frozen teacher (Peekaboo, algorithm 1).
+    """Drives an :class:`Optimisation` of one alpha for every (image, prompt) pair (Peekaboo, algorithm 1).
 
-    ``fit`` runs the pairs of ``image`` and ``prompt``, one Lightning step an iteration; ``test`` and ``predict`` run batches
-    of a data set; :meth:`segment` runs pairs from Python. All three take the same step.
+    ``fit`` runs the pairs of ``input``, one Lightning step an iteration; ``test`` and ``predict`` run batches of a data set;
+    :meth:`segment` runs pairs from Python. All three take the same step.
 
     Args:
         alpha: the parametrization.
         loss: judges the composites.
         background: what the composites are laid over.
         optimizer: of the alpha's parameters.
-        image: file to segment in ``fit``.
-        prompt: what to segment in it; several give several masks in one run.
-        mask: file with the ground truth of the (first) prompt, only to report IoU.
+        input: what ``fit`` segments: ``image``, ``prompt`` and, if there is one, the ground truth ``mask``.
         penalty: lambda of the alpha penalty, in the published unit (see :class:`Objective`).
         normalise_gradient: see :class:`Objective`.
         iterations: steps of the optimisation.
@@ -65,9 +55,7 @@ class Segmenter(SampleModule):
         loss: Loss,
         background: Background,
         optimizer: OptimizerCallable,
-        image: str | None = None,
-        prompt: str | list[str] | None = None,
-        mask: str | None = None,
+        input: Input | None = None,
         penalty: float = 0.05,
         normalise_gradient: bool = False,
         iterations: int = 200,
@@ -79,245 +67,23 @@ class Segmenter(SampleModule):
         settled: float | None = None,
     ) -> None:
         super().__init__(seed)
-        for argument, value, least in (
-            ("iterations", iterations, 1),
-            ("resolution", resolution, 8),
-            ("max_skipped", max_skipped, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{argument}: expected at least {least}, got {value}")
-        if framing not in get_args(Framing):
-            raise ValueError(f"framing: expected one of {', '.join(get_args(Framing))}, got {framing!r}")
-        if threshold != "otsu" and not 0 <= float(threshold) <= 1:
-            raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
-        if settled is not None and not 0 < settled <= 1:
-            raise ValueError(f"settled: expected a number in (0, 1] or null, got {settled}")
+        self.settings = Settings(iterations, resolution, framing, threshold, max_skipped, settled)
         self.alpha = alpha
         self.objective = Objective(loss, background, penalty, normalise_gradient)
         self.make_optimizer = optimizer
-        self.image_path, self.prompt, self.mask_path = image, prompt, mask
-        self.iterations, self.resolution, self.framing = iterations, resolution, framing
-        self.threshold, self.max_skipped = threshold, max_skipped
-        self.settled = settled
-        self.pairs: list[Sample] = []
-        for part in alpha.modules():
-            if isinstance(part, Guide):
-                part.framing = framing
+        self.input = input or Input()
+        self.optimisation: Optimisation | None = None
+        self.precision = "32-true"
 
-    # ---- one optimisation -------------------------------------------------------------------------------------------
+    @property
+    def iterations(self) -> int:  # type: ignore[override]
+        """Steps of an optimisation, for progress."""
+        return self.settings.iterations
 
-    def begin(self, pairs: list[Sample], seeds: list[int]) -> None:
-        """Starts the alphas of N pairs.
-
-        Args:
-            pairs: images of any size, with their prompts.
-            seeds: one for each.
-        """
-        self.pairs, self.seeds = pairs, seeds
-        self.frames: list[Tensor] = []
-        framed = [frame(pair.image.to(self.device), self.resolution, self.framing) for pair in pairs]
-        self.images = torch.stack(framed)
-        self.alpha.to(self.device)
-        with self._full_precision():
-            self.alpha.reset(self.images, seeds)
-        self.guard = GradientGuard(self.trainable(), len(pairs), self.max_skipped)
-        self.settling = Settling(len(pairs), self.settled, threshold=fixed_threshold(self.threshold))
-        self._started = time.perf_counter()
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-
-    def opacity(self) -> Tensor:
-        """The N alphas as they are now, (N, 1, H, W) in [0, 1] and float32."""
-        with self._full_precision():
-            return self.alpha()
-
-    def _full_precision(self) -> AbstractContextManager[Any]:
-        """Keeps the trainer's half precision, which is for the teacher, away from the alpha."""
-        return torch.autocast(self.device.type, enabled=False)
-
-    def trainable(self) -> Iterator[torch.nn.Parameter]:
-        """The alpha's own parameters: everything that trains."""
-        return (p for p in self.alpha.parameters() if p.requires_grad)
-
-    def terms(self, step: int) -> dict[str, Tensor]:
-        """Judges the alphas at one step: the terms of the objective, each (N,)."""
-        fitting = self._trainer is not None and self._trainer.training
-        rank, ranks = (self.global_rank, self.trainer.world_size) if fitting else (0, 1)
-        draws = Draws(self.seeds, step, self.iterations, rank, self.device)
-        alpha = self.opacity()
-        if step % max(self.iterations // FRAMES, 1) == 0:
-            self.frames.append(alpha.detach())
-        return self.objective(alpha, self.images, [pair.prompt for pair in self.pairs], draws, ranks)
-
-    def segment(self, pairs: list[Sample], seeds: list[int], report: Callable[[int], None] | None = None) -> list[Result]:
-        """Optimises N pairs side by side and returns their masks.
-
-        Args:
-            pairs, seeds: as in :meth:`begin`.
-            report: is told the number of each finished step.
-        """
-        with torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
-            self.begin([_plain(pair) for pair in pairs], seeds)
-            optimizer = self.make_optimizer(self.trainable())
-            for step in range(self.iterations):
-                with self._precision():
-                    total = self.terms(step)["total"].sum()
-                with self._full_precision():  # the trainer's test loop has autocast on, which no backward pass may see
-                    total.backward()
-                self.guard.before_step()
-                optimizer.step()
-                all_settled = self.after_step()
-                optimizer.zero_grad()
-                if report is not None:
-                    report(step + 1)
-                if all_settled:
-                    break
-            self.guard.at_the_end()
-        return self.results(step + 1)
-
-    def after_step(self) -> bool:
-        """Ends a step behind the optimiser's: takes back what must not have moved.
-
-        Returns:
-            Whether all pairs have settled.
-        """
-        self.guard.after_step()
-        settled = self.settling.after_step(self.opacity, self.guard.skipped)
-        if any(settled):
-            self.guard.hold(settled)
-        return all(settled)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self._trainer is None:
-            return nullcontext()
-        return self.trainer.precision_plugin.forward_context()
-
-    @torch.no_grad()
-    def results(self, iterations: int) -> list[Result]:
-        """Returns the masks as they are now, at their images' own sizes.
-
-        Args:
-            iterations: that were done, for the record.
-        """
-        seconds = time.perf_counter() - self._started
-        alphas = self.opacity()
-        frames = torch.stack([*self.frames, alphas])[:, :, 0].cpu()
-        record = {
-            "variant": describe(self.alpha),
-            "teacher": self.objective.loss.teacher_name,
-            "loss": describe(self.objective.loss),
-            "seconds": round(seconds, 3),
-            "seconds_per_iteration": round(seconds / max(iterations, 1), 5),
-            "peak_memory_mb": peak_memory_mb(self.device),
-            "resolution": self.resolution,
-            "device": str(self.device),
-        }
-        skipped = self.guard.skipped.tolist()
-        out = []
-        for i, pair in enumerate(self.pairs):
-            height, width = pair.image.shape[-2:]
-            own = {
-                "image": pair.source,
-                **record,
-                "iterations": self.settling.settled_at[i] or iterations,
-                "seed": self.seeds[i],
-                "skipped_steps": skipped[i],
-                "pairs_in_batch": len(self.pairs),
-            }
-            alpha = unframe(alphas[i, 0], (height, width), self.framing).cpu()
-            rest = {"target": pair.mask, "ignore": pair.ignore, "frames": frames[:, i], "record": own}
-            out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.threshold, **rest))
-        return out
-
-    # ---- fit: the pairs of one image ----------------------------------------------------------------------------------
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage != "fit" and any(isinstance(part, Alpha) and part.coupled for part in self.alpha.modules()):
-            raise ValueError(
-                "alpha: expected maps that do not depend on one another where pairs are shared out over batches, "
-                f"got {describe(self.alpha)}; use `fit` with several prompts, or peekaboo.segment"
-            )
-        if stage == "fit":
-            pairs = self.pairs_of_image()
-            self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
-            self.begin(pairs, [self.seed + i for i in range(len(pairs))])
-
-    def pairs_of_image(self) -> list[Sample]:
-        """Reads what ``fit`` segments.
-
-        Raises:
-            ValueError, FileNotFoundError: for an image, a mask or a prompt that is wrong or missing.
-        """
-        if self.image_path is None or self.prompt is None:
-            raise ValueError("image, prompt: expected both for `fit`, e.g. `--model.image dog.jpg --model.prompt 'a dog'`")
-        prompts = [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)
-        if not prompts or any(not prompt.strip() for prompt in prompts):
-            raise ValueError(f"prompt: expected some words, got {self.prompt!r}")
-        image = read_image(_bundled(self.image_path))
-        mask = None
-        if self.mask_path is not None:
-            mask = read_mask(_bundled(self.mask_path), (image.shape[1], image.shape[2]))
-            require_foreground(mask, f"mask {self.mask_path!r}")
-        truths = [mask] + [None] * (len(prompts) - 1)
-        pairs = enumerate(zip(prompts, truths, strict=True))
-        return [Sample(str(i), image, prompt, truth, source=self.image_path) for i, (prompt, truth) in pairs]
-
-    def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(range(self.iterations), batch_size=None)  # type: ignore[arg-type]  # the trainer counts, resumed or not
-
-    def configure_optimizers(self) -> Any:
-        return self.make_optimizer(self.trainable())
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        self.last_terms = self.terms(batch_idx)  # goes on where a resumed run stopped; other noise for accumulated gradients
-        return self.last_terms["total"].sum()
-
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
-        self.guard.before_step()
-
-    def optimizer_step(self, *args: Any, **options: Any) -> None:
-        """Steps, and takes back what a momentum did to skipped pairs before anybody looks at the alpha or saves it."""
-        super().optimizer_step(*args, **options)
-        if self.after_step():
-            self.trainer.should_stop = True
-
-    def on_train_epoch_end(self) -> None:
-        self.guard.at_the_end()  # before anything is written
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the alpha's parameters, and how far the run has come; the frozen networks come from where they came from."""
-        side = min(self.resolution, FRAME_SIDE)
-        trained = {f"alpha.{name}" for name, p in self.alpha.named_parameters() if p.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
-        checkpoint["progress"] = {
-            "frames": [(resize(frame, (side, side)) * 255).round().byte() for frame in self.frames],
-            "seconds": time.perf_counter() - self._started,
-            "guard": self.guard.state_dict(),
-            "settling": self.settling.state_dict(),
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on with a run's time-lapse, its clock, and the pairs that had settled; the trainer loads the parameters.
-
-        Raises:
-            ValueError: for a checkpoint of something else.
-        """
-        if not self.pairs:  # `test` and `predict` begin each alpha anew
-            return
-        state = {k.removeprefix("alpha."): tuple(v.shape) for k, v in checkpoint["state_dict"].items() if k.startswith("alpha.")}
-        own = {name: tuple(p.shape) for name, p in self.alpha.named_parameters() if p.requires_grad}
-        if state != own or "progress" not in checkpoint:
-            raise ValueError(f"ckpt_path: expected a fit's checkpoint with the parameters {own}, got {state}")
-        progress = checkpoint["progress"]
-        own_size = (self.resolution, self.resolution)
-        self.frames = [resize(frame.to(self.device) / 255, own_size) for frame in progress["frames"]]
-        self._started = time.perf_counter() - progress["seconds"]
-        self.guard.load_state_dict(progress["guard"])
-        self.settling.load_state_dict(progress["settling"])
-        self.guard.hold(self.settling.settled())
-
-    # ---- test and predict: data sets -----------------------------------------------------------------------------------
+    @property
+    def threshold(self) -> Threshold:  # type: ignore[override]
+        """That makes a mask of an alpha."""
+        return self.settings.threshold
 
     @property
     def variant(self) -> str:
@@ -328,19 +94,116 @@ class Segmenter(SampleModule):
     def teacher_name(self) -> str | None:
         return self.objective.loss.teacher_name
 
+    # ---- from Python, and data sets ----------------------------------------------------------------------------------------
+
+    def begin(self, pairs: list[Sample], seeds: list[int], timelapse: bool = True) -> Optimisation:
+        """Starts the alphas of N pairs; see :class:`Optimisation`."""
+        self.optimisation = Optimisation(self.alpha, self.objective, self.settings, pairs, seeds, self.device, timelapse)
+        return self.optimisation
+
+    def segment(
+        self,
+        pairs: list[Sample],
+        seeds: list[int],
+        report: Callable[[int], None] | None = None,
+        timelapse: bool = True,
+    ) -> list[Result]:
+        """Optimises N pairs side by side and returns their masks.
+
+        Args:
+            pairs: images of any size, with their prompts.
+            seeds: one for each.
+            report: is told the number of each finished step.
+            timelapse: keep the alphas of some forty steps.
+        """
+        with torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
+            return self.begin(pairs, seeds, timelapse).run(self.make_optimizer, self._forward_context, report)
+
     def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Segments samples of a data set."""
-        return self.segment(samples, [self.sample_seed(sample.id) for sample in samples], self.report)
+        return self.segment(samples, [self.sample_seed(sample.id) for sample in samples], self.report, timelapse=False)
 
+    def _forward_context(self) -> AbstractContextManager[Any]:
+        if self._trainer is not None:
+            return self.trainer.precision_plugin.forward_context()
+        half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
+        return torch.autocast(self.device.type, half, enabled=half is not None)
 
-def _bundled(path: str) -> Path:
-    """Finds the examples of the configs also where the project is not the working directory."""
-    root = Path(__file__).resolve().parents[2]
-    return root / path if path.startswith("peekaboo/assets/") and not Path(path).exists() else Path(path)
+    # ---- fit: the pairs of one image -----------------------------------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage != "fit" and any(isinstance(part, Alpha) and part.coupled for part in self.alpha.modules()):
+            raise ValueError(
+                "alpha: expected maps that do not depend on one another where pairs are shared out over batches, "
+                f"got {describe(self.alpha)}; use `fit` with several prompts, or peekaboo.segment"
+            )
+        if stage == "fit":
+            pairs = self.input.pairs()
+            self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
+            self.begin(pairs, [self.seed + i for i in range(len(pairs))])
 
-def _plain(pair: Sample) -> Sample:
-    """Copies tensors that were made in inference mode, which no gradient may pass."""
-    if not pair.image.is_inference():
-        return pair
-    return replace(pair, image=pair.image.clone())
+    @property
+    def running(self) -> Optimisation:
+        """The optimisation that was begun last.
+
+        Raises:
+            RuntimeError: before there is one.
+        """
+        if self.optimisation is None:
+            raise RuntimeError("segmenter: expected an optimisation that was begun, got none")
+        return self.optimisation
+
+    def train_dataloader(self) -> DataLoader[int]:
+        return DataLoader(range(self.iterations), batch_size=None)  # type: ignore[arg-type]  # the trainer counts, resumed or not
+
+    def configure_optimizers(self) -> Any:
+        return self.make_optimizer(self.running.parameters())
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One step; its number goes on where a resumed run stopped, and is another for accumulated gradients."""
+        return self.running.terms(batch_idx, self.global_rank, self.trainer.world_size)["total"].sum()
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        self.running.before_step()
+
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        """Steps, and takes back what a momentum did to skipped pairs before anybody looks at the alpha or saves it."""
+        super().optimizer_step(*args, **options)
+        if self.running.after_step():
+            self.trainer.should_stop = True
+
+    def on_train_epoch_end(self) -> None:
+        self.running.guard.at_the_end()  # before anything is written
+
+    def scalars(self) -> dict[str, float]:
+        """Numbers of the last step, to be plotted."""
+        return self.running.scalars()
+
+    def pictures(self) -> dict[str, Tensor]:
+        """What there is to see now: each (N, 1 or 3, H, W) in [0, 1]."""
+        return mask_pictures(self.running.images, self.running.opacity().detach(), fixed_threshold(self.threshold))
+
+    def results(self, iterations: int) -> list[Result]:
+        """The masks as they are now; see :meth:`Optimisation.results`."""
+        return self.running.results(iterations)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the alpha's parameters, and how far the run has come; the frozen networks come from where they came from."""
+        trained = {f"alpha.{name}" for name, p in self.alpha.named_parameters() if p.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+        checkpoint["progress"] = self.running.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with a run's time-lapse, its clock, and the pairs that had settled; the trainer loads the parameters.
+
+        Raises:
+            ValueError: for a checkpoint of something else.
+        """
+        if self.optimisation is None:  # `test` and `predict` begin each alpha anew
+            return
+        state = {k.removeprefix("alpha."): tuple(v.shape) for k, v in checkpoint["state_dict"].items() if k.startswith("alpha.")}
+        own = {name: tuple(p.shape) for name, p in self.alpha.named_parameters() if p.requires_grad}
+        if state != own or "progress" not in checkpoint:
+            raise ValueError(f"ckpt_path: expected a fit's checkpoint with the parameters {own}, got {state}")
+        self.optimisation.load_state_dict(checkpoint["progress"])

@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..functional.compositing import composite
 from .result import Result
 
 OVERLAY_COLOUR = (0.9, 0.1, 0.3)
+BACKDROPS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "green": (0.0, 0.7, 0.2)}
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -28,6 +30,20 @@ def overlay(image: Tensor, alpha: Tensor) -> Tensor:
     colour = torch.tensor(OVERLAY_COLOUR, device=image.device)[:, None, None]
     grey = image.mean(-3, keepdim=True).expand_as(image)
     return alpha * (0.6 * image + 0.4 * colour) + (1 - alpha) * (0.35 * image + 0.35 * grey)
+
+
+def mask_pictures(image: Tensor, alpha: Tensor, threshold: float) -> dict[str, Tensor]:
+    """Returns what there is to see of alphas on their way: ``alpha``, ``mask``, ``overlay`` and ``composite/<backdrop>``.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+        alpha: (N, 1, H, W) in [0, 1].
+        threshold: that makes masks.
+    """
+    shown = {"alpha": alpha, "mask": (alpha > threshold).float(), "overlay": overlay(image, alpha)}
+    for name, colour in BACKDROPS.items():
+        shown[f"composite/{name}"] = composite(image, torch.tensor(colour, device=image.device)[:, None, None], alpha)
+    return shown
 
 
 def checkerboard(height: int, width: int, cell: int = 8) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
 
@@ -31,6 +32,25 @@ def peak_memory_mb(device: torch.device) -> float:
 
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+
+
+def record_of(alpha: torch.nn.Module, loss: Loss, device: torch.device, seconds: float, iterations: int) -> dict[str, Any]:
+    """What a run was made of and what it cost, for ``result.json``.
+
+    Args:
+        alpha, loss: its parts.
+        device: where it ran.
+        seconds: that it took, for ``iterations``.
+    """
+    return {
+        "variant": describe(alpha),
+        "teacher": loss.teacher_name,
+        "loss": describe(loss),
+        "seconds": round(seconds, 3),
+        "seconds_per_iteration": round(seconds / max(iterations, 1), 5),
+        "peak_memory_mb": peak_memory_mb(device),
+        "device": str(device),
+    }
 
 
 def versions() -> dict[str, str]:

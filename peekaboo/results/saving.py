@@ -8,10 +8,10 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ..data.manifest import slug
-from ..optimisation.segmenter import Segmenter
 from .files import save_result
 from .records import versions
 from .result import Result
+from .shown import Shown
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -26,7 +26,7 @@ class SaveResults(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._written, self._folder = False, run_folder(trainer)  # asked for here, because all processes must ask together
-        if isinstance(pl_module, Segmenter) and trainer.is_global_zero:
+        if isinstance(pl_module, Shown) and trainer.is_global_zero:
             self._folder.mkdir(parents=True, exist_ok=True)  # find out now that it cannot be written
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,14 +42,14 @@ class SaveResults(Callback):
 
     def _write(self, trainer: Trainer, module: LightningModule) -> bool:
         """Writes them once; returns whether it did."""
-        if not isinstance(module, Segmenter) or not trainer.is_global_zero or not module.pairs or self._written:
+        if not isinstance(module, Shown) or not trainer.is_global_zero or self._written:
             return False
         self._written = True
-        folder, several = self._folder, len(module.pairs) > 1
-        for i, result in enumerate(module.results(trainer.global_step)):
+        folder, results = self._folder, module.results(trainer.global_step)
+        for i, result in enumerate(results):
             result.record["versions"] = versions()
             result.record["interrupted"] = trainer.interrupted
-            place = folder / f"{i}_{slug(result.prompt)}" if several else folder
+            place = folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else folder
             save_result(result, place)
             rank_zero_info(summary(result, place))
             if result.record["skipped_steps"]:

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from peekaboo.command_line import entry
-from peekaboo.command_line.configs import drop_stale_mask, find_config
+from peekaboo.command_line.configs import find_config, with_input
 from peekaboo.command_line.entry import explain, main, script
 from peekaboo.command_line.messages import one_line
 from peekaboo.command_line.parser import CommandLine
@@ -156,7 +156,7 @@ def test_empty_prompt(refused: Callable[..., str], prompt: str) -> None:
 
 def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
     assert refused("--model.image=null").startswith("image, prompt: expected both for `fit`")
-    assert refused("--model.prompt=null").startswith("image, prompt: expected both for `fit`")
+    assert refused("--model.prompt=null").startswith("prompt: expected some words, got ''")
 
 
 # ---- configuration -------------------------------------------------------------------------------------------------------
@@ -316,33 +316,52 @@ def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
     assert find_config("raster.yaml") == "raster.yaml"
 
 
-def test_another_image_or_prompt_drops_the_configs_ground_truth(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["whole"], ("a.png", "a", "t.png")),
+        (["whole", "other"], ("b.png", "b", None)),
+        (["whole", "prompt"], ("a.png", "c", None)),
+        (["whole", "mask"], ("a.png", "a", "u.png")),
+        (["whole", "of_class"], ("a.png", "a", "t.png")),
+        (["of_class", "other", "mask"], ("b.png", "b", "u.png")),
+        (["whole", "--model.image", "x.png"], ("x.png", "a", None)),
+        (["whole", "--model.prompt=x"], ("a.png", "x", None)),
+        (["whole", "--model.init_args.input.prompt=x"], ("a.png", "x", None)),
+        (["whole", "--model.image=x.png", "--model.mask=y.png"], ("x.png", "a", "y.png")),
+        (["whole", "--model.mask", "y.png"], ("a.png", "a", "y.png")),
+        (["whole", "--model.mask=null"], ("a.png", "a", "")),
+        (["whole", '--model.prompt=["x", "a: y"]'], ("a.png", ["x", "a: y"], None)),
+        (["whole", "--model.prompt=a: red apple"], ("a.png", "a: red apple", None)),
+        (["whole", "--model.prompt", "1e5"], ("a.png", "1e5", None)),
+        (["whole", "--model.prompt", '"quoted"'], ("a.png", '"quoted"', None)),
+        (["whole", "--model.prompt=x", "--model.prompt", "y"], ("a.png", ["x", "y"], None)),
+        (["whole", "--model.image", "~"], ("~", "a", None)),
+        (["whole", "--model.prompt", "[not a list"], ("a.png", "[not a list", None)),
+    ],
+)
+def test_an_inputs_mask_is_of_its_own_image_and_prompt(given: list[str], expected: Any, fit_arguments: Arguments) -> None:
+    """A later config or argument that names another image or prompt takes the mask away; values are text, not YAML."""
     texts = {
-        "whole": "model: {init_args: {image: a.png, prompt: a, mask: t.png}}",
-        "other": "model: {init_args: {image: b.png, prompt: b}}",
-        "mask": "model: {init_args: {mask: u.png}}",
-        "class": "model: peekaboo.optimisation.segmenter.Segmenter",
+        "whole": "model: {init_args: {input: {image: a.png, prompt: a, mask: t.png}}}",
+        "other": "model: {init_args: {input: {image: b.png, prompt: b}}}",
+        "prompt": "model: {init_args: {input: {prompt: c}}}",
+        "mask": "model: {init_args: {input: {mask: u.png}}}",
+        "of_class": "model: peekaboo.optimisation.segmenter.Segmenter",
     }
     for name, text in texts.items():
-        (tmp_path / f"{name}.yaml").write_text(text)
-    whole, other, mask, of_class = (f"--config={tmp_path / name}.yaml" for name in texts)
-    for arguments in (
-        ["fit", whole, "--model.image", "x.png"],
-        ["fit", "--config", str(tmp_path / "whole.yaml"), "--model.init_args.prompt=x"],
-        ["fit", whole, other],
-        ["fit", whole, "--config", str(tmp_path / "other.yaml")],
-        ["fit", "-c", str(tmp_path / "whole.yaml"), "--model.prompt=x"],
-    ):
-        assert drop_stale_mask(arguments) == [*arguments, "--model.mask=null"]
-    for arguments in (
-        ["fit", whole],
-        ["fit", whole, "--model.image=x.png", "--model.mask=y.png"],
-        ["fit", whole, "--model.iterations=3"],
-        ["fit", of_class, other, mask],
-        ["fit", whole, mask, "--model.image=x.png"],  # it was named for the image to come
-        ["fit", "--config", "nowhere.yaml", "--model.image=x.png"],
-    ):
-        assert drop_stale_mask(arguments) == arguments
+        Path(f"{name}.yaml").write_text(text)
+    seen = []
+
+    class Stopped(CommandLine):
+        def instantiate_classes(self) -> None:
+            seen.append(self.config.fit.model.init_args.input)
+            raise KeyboardInterrupt
+
+    arguments = [f"--config={one}.yaml" if one in texts else one for one in given]
+    with pytest.raises(KeyboardInterrupt):
+        Stopped(with_input([*(find_config(a) for a in fit_arguments("raster.yaml")), *arguments]))
+    assert (seen[0].image, seen[0].prompt, seen[0].mask) == expected
 
 
 def test_without_a_logger_a_run_has_a_folder_of_its_own(fit_arguments: Arguments, image_file: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from peekaboo.command_line.entry import find_config, main, run
+from peekaboo.command_line.configs import find_config
+from peekaboo.command_line.entry import main, run
 from peekaboo.command_line.parser import CommandLine
 
 CONFIGS = ROOT / "configs"

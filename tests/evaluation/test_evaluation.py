@@ -174,7 +174,7 @@ def test_runs_from_python_differ_by_all_that_decides_their_masks(make_segmenter:
         module.objective.background = FixedColour(colour)
         module.objective.loss.teacher.dtype = dtype
         found = plain_attributes(module, data, precision)
-        module.segment(module.pairs_of_image(), [3])  # a run changes nothing
+        module.segment(module.input.pairs(), [3])  # a run changes nothing
         assert plain_attributes(module, data, precision) == found
         return digest(found)
 

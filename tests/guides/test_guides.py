@@ -63,7 +63,7 @@ def test_a_depth_map_is_framed_as_its_image_and_is_of_one_image(tmp_path: Path) 
     map[:, 10:20] = 1  # its left half in the centred square
     Image.fromarray((map * 255).byte().numpy()).save(tmp_path / "depth.png")
     guide = Depth(map=str(tmp_path / "depth.png"))
-    guide.framing = "crop"
+    guide.begin("crop")
     picture = torch.rand(1, 3, 20, 20)
     expected = (torch.arange(20) < 10).float().expand(1, 1, 20, 20)
     torch.testing.assert_close(guide(picture), expected, rtol=0, atol=1e-6)

@@ -133,7 +133,7 @@ def test_gradients_that_are_accumulated_are_guarded_too(
     segmenter = make_segmenter(Raster(), Spoiled(range(1, 2)), prompt=["good", "bad"])
     trainer.fit(segmenter)
     assert trainer.global_step == 2
-    assert segmenter.guard.skipped.tolist() == [0, 1]
+    assert segmenter.running.guard.skipped.tolist() == [0, 1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")

@@ -173,7 +173,7 @@ def test_a_loss_scale_and_accumulation_leave_the_balance_with_the_penalty(make_s
             (65536 * loss).backward()
 
         def on_before_optimizer_step(self, optimizer: Any) -> None:
-            for parameter in self.trainable():
+            for parameter in self.running.parameters():
                 parameter.grad /= 65536
             super().on_before_optimizer_step(optimizer)
 
@@ -188,7 +188,7 @@ def test_a_run_that_never_had_a_gradient_is_no_result(make_segmenter: Make, make
     """However short it is."""
     segmenter = make_segmenter(loss=Nowhere())
     with pytest.raises(GradientError, match="4 steps in a row had a NaN or infinite gradient"):
-        segmenter.segment(segmenter.pairs_of_image(), [0])
+        segmenter.segment(segmenter.input.pairs(), [0])
     with pytest.raises(GradientError):
         make_trainer().fit(make_segmenter(loss=Nowhere()))
     assert not list(tmp_path.glob("**/result.json"))
@@ -220,11 +220,11 @@ def test_so_is_one_of_a_long_run_at_stable_diffusions_and_its_time_lapse_comes_b
 ) -> None:
     segmenter = make_segmenter(Raster(), Brightness(), resolution=256, iterations=40)
     (checkpoint,) = fit(segmenter, make_trainer()).glob("checkpoints/*.ckpt")
-    assert len(segmenter.frames) == 40
+    assert len(segmenter.running.frames) == 40
     assert checkpoint.stat().st_size < 2 * 2**20
-    kept = segmenter.frames
+    kept = segmenter.running.frames
     segmenter.on_load_checkpoint(torch.load(checkpoint, weights_only=True))
-    for before, after in zip(kept, segmenter.frames, strict=True):
+    for before, after in zip(kept, segmenter.running.frames, strict=True):
         assert after.shape == before.shape
         coarse = [torch.nn.functional.avg_pool2d(one, 16) for one in (before, after)]  # finer than 128 pixels it is gone
         assert float((coarse[0] - coarse[1]).abs().max()) < 0.05
@@ -289,7 +289,7 @@ def test_a_pair_gets_the_same_mask_alone_and_in_a_batch(make_segmenter: Make) ->
 def test_fit_and_segment_take_the_same_steps(make_segmenter: Make, make_trainer: Make, image: torch.Tensor) -> None:
     fitted = make_segmenter(seed=3)
     fit(fitted, make_trainer())
-    (called,) = make_segmenter().segment(fitted.pairs, [3])
+    (called,) = make_segmenter().segment(fitted.running.pairs, [3])
     torch.testing.assert_close(called.alpha, fitted.results(4)[0].alpha, rtol=0, atol=1e-6)
 
 
@@ -353,9 +353,9 @@ def test_precisions_give_nearly_the_same_mask(make_segmenter: Make, make_trainer
     fit(segmenter, make_trainer(precision=precision))
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
     assert next(segmenter.objective.loss.teacher.unet.parameters()).dtype == dtype
-    assert all(p.dtype == torch.float32 for p in segmenter.trainable())
-    assert segmenter.guard.skipped.tolist() == [0]
-    (exact,) = make_segmenter().segment(segmenter.pairs, [0])
+    assert all(p.dtype == torch.float32 for p in segmenter.running.parameters())
+    assert segmenter.running.guard.skipped.tolist() == [0]
+    (exact,) = make_segmenter().segment(segmenter.running.pairs, [0])
     difference = (segmenter.results(4)[0].alpha - exact.alpha).abs()
     assert float(difference.mean()) < (1e-6 if precision == "32-true" else 0.05)  # 4 steps of Adam of at most 0.025 in alpha
 
@@ -369,6 +369,7 @@ from peekaboo.alphas import Raster
 from peekaboo.backgrounds import RandomColour
 from peekaboo.results.board import MaskBoard
 from peekaboo.results.saving import SaveResults
+from peekaboo.data.input import Input
 from peekaboo.losses import ScoreDistillation
 from peekaboo.optimisation.segmenter import Segmenter
 from peekaboo.teachers import Diffusion
@@ -378,7 +379,7 @@ class Keep(Callback):
         torch.save(module.alpha().detach(), f"alpha_{{trainer.global_rank}}.pt")
 
 segmenter = Segmenter(Raster(), ScoreDistillation(Diffusion({pipeline!r}), guidance=30.0), RandomColour(),
-    lambda p: torch.optim.Adam(p, lr=0.1), image={image!r}, prompt="a bear", iterations=3, resolution=16,
+    lambda p: torch.optim.Adam(p, lr=0.1), input=Input({image!r}, "a bear"), iterations=3, resolution=16,
     normalise_gradient=True, penalty=0.25)
 Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, callbacks=[MaskBoard(), SaveResults(), Keep()],
     use_distributed_sampler=False, enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1).fit(segmenter)
@@ -423,7 +424,7 @@ def test_refuses_settings_that_mean_nothing(make_segmenter: Make, argument: dict
 def test_the_alpha_stays_in_float32_under_the_trainers_precision(make_segmenter: Make, alpha: Callable[[], Alpha]) -> None:
     """`test` and `predict` begin, step and end under autocast."""
     segmenter = make_segmenter(Bilateral(alpha(), RGB(), passes=3), Brightness(), iterations=3)
-    pairs = segmenter.pairs_of_image()
+    pairs = segmenter.input.pairs()
     (exact,) = segmenter.segment(pairs, [0])
     with torch.autocast("cpu", torch.bfloat16):
         (found,) = segmenter.segment(pairs, [0])

@@ -75,8 +75,8 @@ def test_masks_settle_at_the_configured_threshold(make_segmenter: Callable[..., 
     """A mask that is empty at one half may be far from settled at a lower threshold."""
     for threshold, expected in ((0.25, 0.25), ("otsu", 0.5)):
         segmenter = make_segmenter(threshold=threshold, settled=0.98)
-        segmenter.begin(segmenter.pairs_of_image(), [0])
-        assert segmenter.settling.threshold == expected
+        segmenter.begin(segmenter.input.pairs(), [0])
+        assert segmenter.running.settling.threshold == expected
 
 
 def test_a_held_pair_stays_and_is_not_counted_as_skipped() -> None:
@@ -134,9 +134,9 @@ def test_a_resumed_run_settles_where_it_would_have(
     keep = ModelCheckpoint(str(tmp_path / "kept"), filename="{step}", every_n_train_steps=5, save_top_k=-1)
     make_trainer(keep).fit(whole)
     make_trainer().fit(again, ckpt_path=str(tmp_path / "kept" / f"step={stop}.ckpt"))
-    assert 25 < whole.settling.settled_at[0] < 55 and whole.settling.settled_at[1] is None
-    assert again.settling.settled_at == whole.settling.settled_at
-    torch.testing.assert_close(again.opacity(), whole.opacity(), rtol=0, atol=1e-6)
+    assert 25 < whole.running.settling.settled_at[0] < 55 and whole.running.settling.settled_at[1] is None
+    assert again.running.settling.settled_at == whole.running.settling.settled_at
+    torch.testing.assert_close(again.running.opacity(), whole.running.opacity(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("settled", [0.0, 1.5])

@@ -1,0 +1,253 @@
+"""Peekaboo's algorithm 1 for N (image, prompt) pairs side by side: what `fit`, `test`, `predict` and Python drive alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..alphas.base import Alpha
+from ..data.base import Sample
+from ..functional.framing import Framing, frame, resize, unframe
+from ..functional.random import Draws
+from ..guides.base import Guide
+from ..results.records import record_of
+from ..results.result import Result, Threshold, fixed_threshold, make_result
+from .guard import GradientGuard
+from .objective import Objective
+from .settling import Settling
+
+FRAMES, FRAME_SIDE = 40, 128  # of a time-lapse, and at most in a checkpoint
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and at what size alphas are optimised; see :class:`peekaboo.optimisation.segmenter.Segmenter` for each.
+
+    Raises:
+        ValueError: for a value that means nothing.
+    """
+
+    iterations: int = 200
+    resolution: int = 128
+    framing: Framing = "stretch"
+    threshold: Threshold = 0.5
+    max_skipped: int = 20
+    settled: float | None = None
+
+    def __post_init__(self) -> None:
+        for argument, least in (("iterations", 1), ("resolution", 8), ("max_skipped", 1)):
+            if getattr(self, argument) < least:
+                raise ValueError(f"{argument}: expected at least {least}, got {getattr(self, argument)}")
+        if self.framing not in get_args(Framing):
+            raise ValueError(f"framing: expected one of {', '.join(get_args(Framing))}, got {self.framing!r}")
+        if self.threshold != "otsu" and not 0 <= float(self.threshold) <= 1:
+            raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {self.threshold!r}")
+        if self.settled is not None and not 0 < self.settled <= 1:
+            raise ValueError(f"settled: expected a number in (0, 1] or null, got {self.settled}")
+
+
+class Optimisation:
+    """One alpha for each of N pairs, optimised against a frozen teacher (Peekaboo, algorithm 1).
+
+    :meth:`run` is the whole algorithm. A trainer that has a loop of its own calls :meth:`terms` for the loss of a step,
+    :meth:`before_step` between the backward pass and the optimiser's step, and :meth:`after_step` behind it.
+
+    Args:
+        alpha: the parametrization; it is started anew.
+        objective: judges a step.
+        settings: see there.
+        pairs: images of any size, with their prompts.
+        seeds: one for each.
+        device: where all of it happens.
+        timelapse: keep the alphas of some forty steps for the results.
+    """
+
+    def __init__(
+        self,
+        alpha: Alpha,
+        objective: Objective,
+        settings: Settings,
+        pairs: list[Sample],
+        seeds: list[int],
+        device: torch.device,
+        timelapse: bool = True,
+    ) -> None:
+        self.alpha, self.objective, self.settings, self.device = alpha.to(device), objective, settings, device
+        self.pairs, self.seeds, self.timelapse = [_plain(pair) for pair in pairs], seeds, timelapse
+        self.prompts = [pair.prompt for pair in pairs]
+        framed = [frame(pair.image.to(device), settings.resolution, settings.framing) for pair in self.pairs]
+        self.images = torch.stack(framed)
+        for part in alpha.modules():
+            if isinstance(part, Guide):
+                part.begin(settings.framing)
+        with self.full_precision():
+            alpha.reset(self.images, seeds)
+        self.guard = GradientGuard(self.parameters(), len(pairs), settings.max_skipped)
+        self.settling = Settling(len(pairs), settings.settled, threshold=fixed_threshold(settings.threshold))
+        self.frames: list[Tensor] = []
+        self.last_terms: dict[str, Tensor] = {}
+        self._started = time.perf_counter()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    # ---- the algorithm ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        make_optimizer: MakeOptimizer,
+        precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        report: Callable[[int], None] | None = None,
+    ) -> list[Result]:
+        """Optimises the alphas until the iterations are done, or all masks have settled.
+
+        Args:
+            make_optimizer: builds the optimiser of the alpha's parameters.
+            precision: context of the forward pass.
+            report: is told the number of each finished step.
+        """
+        optimizer = make_optimizer(self.parameters())
+        for step in range(self.settings.iterations):
+            with precision():
+                total = self.terms(step)["total"].sum()
+            with self.full_precision():  # a trainer's test loop has autocast on, which no backward pass may see
+                total.backward()
+            self.before_step()
+            optimizer.step()
+            all_settled = self.after_step()
+            optimizer.zero_grad()
+            if report is not None:
+                report(step + 1)
+            if all_settled:
+                break
+        self.guard.at_the_end()
+        return self.results(step + 1)
+
+    def terms(self, step: int, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
+        """Judges the alphas at one step: the terms of the objective, each (N,).
+
+        Args:
+            step: number of the iteration, from 0.
+            rank, ranks: of processes that judge the same alphas by draws of their own.
+        """
+        draws = Draws(self.seeds, step, self.settings.iterations, rank, self.device)
+        alpha = self.opacity()
+        if self.timelapse and step % max(self.settings.iterations // FRAMES, 1) == 0:
+            self.frames.append(alpha.detach())
+        self.last_terms = self.objective(alpha, self.images, self.prompts, draws, ranks)
+        return self.last_terms
+
+    def before_step(self) -> None:
+        """Takes gradients that are not finite out, pair by pair."""
+        self.guard.before_step()
+
+    def after_step(self) -> bool:
+        """Takes back what must not have moved.
+
+        Returns:
+            Whether all pairs have settled.
+        """
+        self.guard.after_step()
+        settled = self.settling.after_step(self.opacity, self.guard.skipped)
+        if any(settled):
+            self.guard.hold(settled)
+        return all(settled)
+
+    def opacity(self) -> Tensor:
+        """The N alphas as they are now, (N, 1, H, W) in [0, 1] and float32."""
+        with self.full_precision():
+            return self.alpha()
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The alpha's own parameters: everything that trains."""
+        return [p for p in self.alpha.parameters() if p.requires_grad]
+
+    def full_precision(self) -> AbstractContextManager[Any]:
+        """Keeps a half precision, which is for the teacher, away from the alpha."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    # ---- what comes of it ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def results(self, iterations: int) -> list[Result]:
+        """Returns the masks as they are now, at their images' own sizes.
+
+        Args:
+            iterations: that were done, for the record.
+        """
+        seconds = time.perf_counter() - self._started
+        alphas = self.opacity()
+        frames = torch.stack([*self.frames, alphas])[:, :, 0].cpu() if self.timelapse else None
+        shared = {**record_of(self.alpha, self.objective.loss, self.device, seconds, iterations), **self._set_up()}
+        skipped = self.guard.skipped.tolist()
+        out = []
+        for i, pair in enumerate(self.pairs):
+            own = {
+                "image": pair.source,
+                **shared,
+                "iterations": self.settling.settled_at[i] or iterations,
+                "seed": self.seeds[i],
+                "skipped_steps": skipped[i],
+                "pairs_in_batch": len(self.pairs),
+            }
+            alpha = unframe(alphas[i, 0], (pair.image.shape[-2], pair.image.shape[-1]), self.settings.framing).cpu()
+            lapse = None if frames is None else frames[:, i]
+            rest = {"target": pair.mask, "ignore": pair.ignore, "frames": lapse, "record": own}
+            out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.settings.threshold, **rest))
+        return out
+
+    def _set_up(self) -> dict[str, Any]:
+        own = {"resolution": self.settings.resolution, "penalty": self.objective.penalty}
+        guidance = getattr(self.objective.loss, "guidance", None)
+        return own if guidance is None else {**own, "guidance": guidance}
+
+    @torch.no_grad()
+    def scalars(self) -> dict[str, float]:
+        """Numbers of the last step, to be plotted."""
+        alpha = self.opacity()
+        values = {f"loss/{name}": term.mean() for name, term in self.last_terms.items()}
+        values["alpha/mean"] = alpha.mean()
+        values["gradient_norm"] = self.guard.norm
+        values["skipped_steps"] = self.guard.skipped.sum()
+        found = {name: float(value) for name, value in values.items()}
+        pair = self.pairs[0]
+        if pair.mask is not None:
+            size = (pair.image.shape[-2], pair.image.shape[-1])
+            now = unframe(alpha[0, 0], size, self.settings.framing).cpu()
+            iou = make_result(pair.image, pair.prompt, now, self.settings.threshold, target=pair.mask, ignore=pair.ignore).iou
+            assert iou is not None
+            found["iou"] = iou
+        return found
+
+    # ---- going on ----------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it has come, beside the alpha's parameters: plain values and tensors."""
+        side = min(self.settings.resolution, FRAME_SIDE)
+        return {
+            "frames": [(resize(frame, (side, side)) * 255).round().byte() for frame in self.frames],
+            "seconds": time.perf_counter() - self._started,
+            "guard": self.guard.state_dict(),
+            "settling": self.settling.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on with a time-lapse, a clock, and the pairs that had settled, from a state of :meth:`state_dict`."""
+        size = (self.settings.resolution, self.settings.resolution)
+        self.frames = [resize(frame.to(self.device) / 255, size) for frame in state["frames"]]
+        self._started = time.perf_counter() - state["seconds"]
+        self.guard.load_state_dict(state["guard"])
+        self.settling.load_state_dict(state["settling"])
+        self.guard.hold(self.settling.settled())
+
+
+def _plain(pair: Sample) -> Sample:
+    """Copies tensors that were made in inference mode, which no gradient may pass."""
+    return replace(pair, image=pair.image.clone()) if pair.image.is_inference() else pair
