@@ -14,6 +14,7 @@ from .command_line.messages import one_line
 from .data.base import Sample
 from .data.images import read_image, read_mask, to_mask, to_rgb
 from .evaluation.batching import check_precision
+from .functional.random import pair_seeds
 from .optimisation.segmenter import Segmenter
 from .results.result import Result
 
@@ -106,7 +107,7 @@ def segment(
         Sample(str(i), picture, words, truth if i == 0 else None, source=source)
         for i, (picture, words, source) in enumerate(zip(pictures, prompts, sources, strict=True))
     ]
-    results: list[Result] = segmenter.segment(pairs, [seed + i for i in range(len(pairs))])
+    results: list[Result] = segmenter.segment(pairs, pair_seeds(seed, len(pairs)))
     return results if isinstance(image, list) or isinstance(prompt, list) else results[0]
 
 

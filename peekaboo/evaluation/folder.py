@@ -74,7 +74,7 @@ def plain(thing: Any) -> dict[str, Any]:
     written = {
         key: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value for key, value in vars(thing).items()
     }
-    attributes = {key: value for key, value in written.items() if not key.startswith("_") and key not in STATE}
+    attributes = {key: written(value) for key, value in vars(thing).items() if not key.startswith("_") and key not in STATE}
     if isinstance(thing, nn.Module) and not isinstance(thing, Alpha):  # an alpha makes its own anew for each batch
         small = {name: buffer for name, buffer in thing.named_buffers(recurse=False) if buffer.numel() <= 16}
         attributes |= {name: buffer.flatten().tolist() for name, buffer in small.items()}

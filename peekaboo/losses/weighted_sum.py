@@ -33,5 +33,6 @@ class WeightedSum(Loss):
         return " + ".join(str(loss.teacher_name) for loss in self.losses)
 
     def forward(self, composite: Tensor, prompts: list[str], draws: Draws) -> Tensor:
-        values = [w * loss(composite, prompts, draws) for w, loss in zip(self.weights, self.losses, strict=True)]
+        parts = enumerate(zip(self.weights, self.losses, strict=True))
+        values = [weight * loss(composite, prompts, draws.of(str(number))) for number, (weight, loss) in parts]
         return sum(values[1:], values[0])

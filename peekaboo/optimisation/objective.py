@@ -38,10 +38,10 @@ class Objective(nn.Module):
         Returns:
             ``loss``, ``penalty`` and their sum ``total``, each (N,).
         """
-        background = self.background(image, draws)
+        background = self.background(image, draws.of("background"))
 
         def judge(seen: Tensor) -> Tensor:
-            return self.loss(composite(image, background, seen), prompts, draws)
+            return self.loss(composite(image, background, seen), prompts, draws.of("loss"))
 
         loss = with_unit_gradient(alpha, judge, ranks) if self.normalise else judge(alpha)
         penalty = self.penalty * alpha_penalty(alpha)

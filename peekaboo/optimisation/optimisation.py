@@ -137,7 +137,7 @@ class Optimisation:
             step: number of the iteration, from 0.
             rank, ranks: of processes that judge the same alphas by draws of their own.
         """
-        draws = Draws(self.seeds, step, self.settings.iterations, rank, self.device)
+        draws = Draws(self.seeds, step, self.settings.iterations, rank, self.device, "step")
         alpha = self.opacity()
         if self.timelapse and step % max(self.settings.iterations // FRAMES, 1) == 0:
             self.frames.append(alpha.detach())

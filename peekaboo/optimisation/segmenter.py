@@ -17,6 +17,7 @@ from ..data.base import Sample
 from ..data.input import Input
 from ..evaluation.batching import SampleModule
 from ..functional.framing import Framing
+from ..functional.random import pair_seeds
 from ..losses.base import Loss
 from ..results.files import mask_pictures
 from ..results.records import describe
@@ -141,7 +142,7 @@ class Segmenter(SampleModule):
         if stage == "fit":
             pairs = self.input.pairs()
             self.to(self.trainer.strategy.root_device)  # the trainer moves the module only after this hook
-            self.begin(pairs, [self.seed + i for i in range(len(pairs))])
+            self.begin(pairs, pair_seeds(self.seed, len(pairs)))
 
     @property
     def running(self) -> Optimisation:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from peekaboo.functional.random import Draws
+from peekaboo.functional.random import Draws, pair_seeds
 
 
 def all_draws(draws: Draws) -> list[torch.Tensor]:
@@ -18,8 +20,8 @@ def test_a_sample_draws_the_same_alone_or_in_a_batch() -> None:
     assert all(torch.equal(batch[1:2], single) for batch, single in zip(together, alone, strict=True))
 
 
-@pytest.mark.parametrize("other", [{"step": 5}, {"rank": 1}])
-def test_steps_and_ranks_draw_differently(other: dict[str, int]) -> None:
+@pytest.mark.parametrize("other", [{"step": 5}, {"rank": 1}, {"purpose": "step"}])
+def test_steps_ranks_and_purposes_draw_differently(other: dict[str, Any]) -> None:
     first = all_draws(Draws([7], step=4, rank=0))
     second = all_draws(Draws([7], **{"step": 4, "rank": 0, **other}))
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -53,3 +55,19 @@ def test_leaves_the_global_generator_alone() -> None:
 def test_progress_goes_from_zero_to_one() -> None:
     assert [Draws([0], step, total=5).progress for step in range(5)] == [0, 0.25, 0.5, 0.75, 1]
     assert Draws([0], 0, total=1).progress == 0
+
+
+def test_a_purpose_within_a_purpose_is_another_and_does_not_depend_on_what_was_drawn_before() -> None:
+    draws = Draws([3], step=2, purpose="step")
+    first = draws.of("loss").of("noise").normal(5)
+    draws.normal(7)
+    assert torch.equal(draws.of("loss").of("noise").normal(5), first)
+    assert not torch.equal(draws.of("noise").normal(5), first)
+    assert (draws.of("noise").step, draws.of("noise").seeds) == (2, [3])
+
+
+def test_pairs_of_neighbouring_seeds_share_nothing() -> None:
+    seeds = [seed for own in range(50) for seed in pair_seeds(own, 20)]
+    assert len(set(seeds)) == len(seeds) == 1000
+    assert [pair_seeds(own, 3)[0] for own in range(50)] == list(range(50))
+    assert pair_seeds(7, 3) == pair_seeds(7, 5)[:3]

@@ -79,7 +79,7 @@ def test_weighted_sum_of_distillation_and_clip(pipeline: Path, clip_folder: Path
     distillation, clip = ScoreDistillation(Diffusion(str(pipeline))), CLIPLoss(CLIP(str(clip_folder)))
     image = torch.rand(2, 3, 16, 16)
     both = WeightedSum([distillation, clip], [1.0, 10.0])(image, PROMPTS, Draws([0, 1]))
-    expected = distillation(image, PROMPTS, Draws([0, 1])) + 10 * clip(image, PROMPTS, Draws([0, 1]))
+    expected = distillation(image, PROMPTS, Draws([0, 1]).of("0")) + 10 * clip(image, PROMPTS, Draws([0, 1]))
     torch.testing.assert_close(both, expected, rtol=1e-6, atol=0)
 
 

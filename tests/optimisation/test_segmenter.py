@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from peekaboo.alphas import Alpha, Bilateral, Competing, Fourier, Raster
 from peekaboo.data.base import Failure, Sample
-from peekaboo.functional.random import Draws
+from peekaboo.functional.random import Draws, pair_seeds
 from peekaboo.guides import RGB
 from peekaboo.losses import Loss
 from peekaboo.optimisation.guard import GradientError
@@ -312,6 +312,27 @@ def test_test_step_keeps_order_and_failures_and_gives_each_sample_its_own_seed(m
     seeds = [item[1].record["seed"] for item in out if not isinstance(item, Failure)]
     assert seeds == [segmenter.sample_seed("b"), segmenter.sample_seed("a")]
     assert seeds[0] != seeds[1]
+
+
+def test_no_two_things_that_are_random_share_a_number(make_segmenter: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Initial field, posterior noise, timesteps, eps and background, of all steps and both pairs."""
+    drawn: list[set[float]] = []
+    stack = Draws._stack
+
+    def keep(self: Draws, draw: Any) -> torch.Tensor:
+        numbers = stack(self, draw)
+        if numbers.is_floating_point():
+            drawn.extend(set(own.flatten().tolist()) for own in numbers)
+        return numbers
+
+    monkeypatch.setattr(Draws, "_stack", keep)
+    segmenter = make_segmenter(prompt=["a bear", "a bus"], mask=None, iterations=3)
+    segmenter.segment(segmenter.input.pairs(), pair_seeds(0, 2))
+    segmenter.segment(segmenter.input.pairs()[:1], [1])
+    assert len(drawn) == 3 * (1 + 3 * 3)  # a field; then posterior noise, eps and background in each step
+    for i, first in enumerate(drawn):
+        for second in drawn[i + 1 :]:
+            assert len(first & second) <= 2  # of 256 float32 numbers some are alike by chance
 
 
 # ---- Ctrl-C, precision, several processes ---------------------------------------------------------------------------------
