@@ -71,9 +71,10 @@ def plain(thing: Any) -> dict[str, Any]:
     """The attributes that can be written to JSON, paths as text, without what a run leaves in them; of a module its small
     buffers too.
     """
-    written = {
-        key: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value for key, value in vars(thing).items()
-    }
+
+    def written(value: Any) -> Any:
+        return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
     attributes = {key: written(value) for key, value in vars(thing).items() if not key.startswith("_") and key not in STATE}
     if isinstance(thing, nn.Module) and not isinstance(thing, Alpha):  # an alpha makes its own anew for each batch
         small = {name: buffer for name, buffer in thing.named_buffers(recurse=False) if buffer.numel() <= 16}
