@@ -65,7 +65,7 @@ def test_the_teacher_prefers_the_right_caption() -> None:
     z = teacher.encode(torch.stack([s.image for s in samples]))
     generator = torch.Generator().manual_seed(0)
     eps, t = torch.randn(z.shape, generator=generator), torch.randint(300, 850, (24,), generator=generator)
-    z_t = add_noise(z, eps, teacher.alpha_bar(t))
+    z_t = add_noise(z, eps, *teacher.signal_noise(t))
 
     def error(prompts: list[str]) -> torch.Tensor:
         return (teacher.predict_noise(z_t, t, teacher.embed(prompts)) - eps).square().mean((1, 2, 3))
@@ -142,12 +142,12 @@ def test_a_words_gap_is_one_error_over_the_other(monkeypatch: pytest.MonkeyPatch
     teacher = Diffusion("embedded")
     drawn: list[torch.Tensor] = []
 
-    def keep(z: torch.Tensor, eps: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
+    def keep(z: torch.Tensor, eps: torch.Tensor, *factors: torch.Tensor) -> torch.Tensor:
         drawn.append(eps)
-        return add_noise(z, eps, alpha_bar)
+        return add_noise(z, eps, *factors)
 
     def predict(z_t: torch.Tensor, t: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        return drawn[-1] + (2 if torch.equal(text[0], teacher.embed([""])[0]) else 1)
+        return drawn[-1] + (2 if torch.equal(text.embeddings[0], teacher.embed([""]).embeddings[0]) else 1)
 
     monkeypatch.setattr(quality, "add_noise", keep)
     monkeypatch.setattr(teacher, "predict_noise", predict)

@@ -11,6 +11,7 @@ from ..functional.framing import Framing, frame, unframe
 from ..functional.random import Draws
 from ..results.result import Threshold
 from ..teachers.base import Teacher
+from ..teachers.text import Text
 from .base import Baseline, rescale, size_of
 
 
@@ -60,8 +61,8 @@ class NoiseDifference(Baseline):
         for number, step in enumerate(steps):
             draws = Draws([self.sample_seed(sample.id) for sample in samples], number, len(steps), device=z.device)
             t = torch.full((len(z),), step, dtype=torch.int64, device=z.device)
-            z_t = add_noise(z, draws.normal(*z.shape[1:]), self.teacher.alpha_bar(t))
-            both = self.teacher.predict_noise(torch.cat([z_t, z_t]), torch.cat([t, t]), torch.cat([uncond, text]))
+            z_t = add_noise(z, draws.normal(*z.shape[1:]), *self.teacher.signal_noise(t))
+            both = self.teacher.predict_noise(torch.cat([z_t, z_t]), torch.cat([t, t]), Text.cat([uncond, text]))
             eps_uncond, eps_text = both.chunk(2)
             total += (eps_text - eps_uncond).norm(dim=1)
             if self.report is not None:

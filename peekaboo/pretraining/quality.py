@@ -49,8 +49,7 @@ def stack(items: list[Scene]) -> Tensor:
 def vae_psnr(teacher: Diffusion, items: list[Scene]) -> float:
     """Mean over images of the reconstruction's PSNR in dB."""
     image = stack(items)
-    latents = teacher.encode(image) / teacher.vae.config.scaling_factor
-    reconstruction = (teacher.vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+    reconstruction = teacher.decode(teacher.encode(image)).clamp(0, 1)
     return float((-10 * (reconstruction - image).square().mean((1, 2, 3)).log10()).mean())
 
 
@@ -85,7 +84,7 @@ def depth_errors(depth: Depth, items: list[Scene]) -> dict[str, float]:
 
 def _noise_error(teacher: Diffusion, z: Tensor, t: Tensor, eps: Tensor, captions: list[str]) -> float:
     """Mean squared error of the noise that the teacher finds in latents (N, C, h, w), at timesteps (N,), given N captions."""
-    z_t = add_noise(z, eps, teacher.alpha_bar(t))
+    z_t = add_noise(z, eps, *teacher.signal_noise(t))
     return float(F.mse_loss(teacher.predict_noise(z_t, t, teacher.embed(captions)), eps))
 
 
@@ -158,7 +157,11 @@ def sample_recognition(folder: Path, clip: CLIP, each: int, guidance: float = 5.
 
 def measure(folder: Path, count: int, each: int, pictures: Path | None) -> dict[str, Any]:
     """Measures everything; see the module's docstring."""
-    teacher, clip, depth = Diffusion(str(folder / "teacher")), CLIP(str(folder / "clip")), Depth(str(folder / "depth"))
+    teacher, clip, depth = (
+        Diffusion(str(folder / "teacher"), decoder=True),
+        CLIP(str(folder / "clip")),
+        Depth(str(folder / "depth")),
+    )
     singles = scenes("single", count)
     result: dict[str, Any] = {
         "scenes": count,

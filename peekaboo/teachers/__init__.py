@@ -3,5 +3,6 @@
 from .base import Teacher
 from .clip import CLIP
 from .diffusion import Diffusion
+from .text import Text
 
-__all__ = ["CLIP", "Diffusion", "Teacher"]
+__all__ = ["CLIP", "Diffusion", "Teacher", "Text"]

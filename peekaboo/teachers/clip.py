@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .image_text import ImageTextModel
+from .text import PromptCache
 
 
 class CLIP(ImageTextModel):
@@ -23,17 +24,17 @@ class CLIP(ImageTextModel):
         from transformers import CLIPModel
 
         super().__init__(CLIPModel, path, "clip", revision)
-        self._cache: dict[str, Tensor] = {}
+        self._cache: PromptCache[Tensor] = PromptCache()
 
     @torch.no_grad()
     def embed_text(self, prompts: list[str]) -> Tensor:
         """Returns unit text embeddings (N, D); each prompt is encoded once and kept."""
-        for prompt in dict.fromkeys(prompts):
-            if prompt not in self._cache:
-                with torch.autocast(self.mean.device.type, enabled=False):  # what is kept serves every precision
-                    pooled = self.model.text_model(**self.tokens([prompt])).pooler_output
-                    self._cache[prompt] = F.normalize(self.model.text_projection(pooled)[0], dim=-1)
-        return torch.stack([self._cache[prompt].to(self.mean.device) for prompt in prompts])
+        return torch.stack(self._cache.get(prompts, self._read, self.mean.device))
+
+    def _read(self, prompts: list[str]) -> list[Tensor]:
+        with torch.autocast(self.mean.device.type, enabled=False):  # what is kept serves every precision
+            pooled = [self.model.text_model(**self.tokens([prompt])).pooler_output for prompt in prompts]
+            return [F.normalize(self.model.text_projection(x)[0], dim=-1) for x in pooled]
 
     def embed_image(self, image: Tensor) -> Tensor:
         """Returns unit image embeddings (N, D) of (N, 3, H, W) in [0, 1], differentiably; any size is resized."""

@@ -43,5 +43,9 @@ class Network:
         with torch.autocast(device, enabled=False):
             if openvino:
                 return openvino(*inputs, dtype=dtype)
-            as_dtype(self._network, dtype)
+            self.cast(dtype)
             return self._run(*(x.to(dtype) if x.is_floating_point() else x for x in inputs)).float()
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Brings the network itself to a precision, which it then keeps."""
+        as_dtype(self._network, dtype)

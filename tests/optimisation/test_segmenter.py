@@ -373,7 +373,7 @@ def test_precisions_give_nearly_the_same_mask(make_segmenter: Make, make_trainer
     segmenter = make_segmenter()
     fit(segmenter, make_trainer(precision=precision))
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
-    assert next(segmenter.objective.loss.teacher.unet.parameters()).dtype == dtype
+    assert next(segmenter.objective.loss.teacher.denoiser.parameters()).dtype == dtype
     assert all(p.dtype == torch.float32 for p in segmenter.running.parameters())
     assert segmenter.running.guard.skipped.tolist() == [0]
     (exact,) = make_segmenter().segment(segmenter.running.pairs, [0])

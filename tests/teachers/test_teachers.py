@@ -14,14 +14,13 @@ import torch
 from common import kept_bytes
 from conftest import needs_compiler
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from diffusers.models.embeddings import Timesteps
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
 from peekaboo.functional.diffusion import add_noise
-from peekaboo.teachers import CLIP, Diffusion, diffusion
+from peekaboo.teachers import CLIP, Diffusion
 from peekaboo.teachers.base import LoadError, locate
-from peekaboo.teachers.diffusion import TimestepTable, unknown_words
+from peekaboo.teachers.diffusion import unknown_words
 from peekaboo.teachers.network import Compile
 from peekaboo.teachers.openvino import OpenVINO
 
@@ -72,24 +71,27 @@ def test_another_resolution(pipeline: Path) -> None:
 
 def test_each_prompt_is_encoded_once(teacher: Diffusion) -> None:
     asked: list[int] = []
-    teacher.text_encoder.register_forward_hook(lambda *_: asked.append(1))
-    first = teacher.embed(["a bear", "a bear", "a red apple"])
+    teacher.family.encoders[0].network.register_forward_hook(lambda *_: asked.append(1))
+    first = teacher.embed(["a bear", "a bear", "a red apple"]).embeddings
     assert len(asked) == 2
     assert torch.equal(first[0], first[1])
     assert not torch.allclose(first[0], first[2], atol=1e-3)
-    assert torch.equal(teacher.embed(["a red apple"])[0], first[2])
+    assert torch.equal(teacher.embed(["a red apple"]).embeddings[0], first[2])
     assert len(asked) == 2
     assert first.shape == (3, 77, 16)
 
 
-def test_prompts_of_a_large_data_set_are_not_all_kept(teacher: Diffusion, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusion, "KEPT_PROMPTS", 3)
-    many = [f"a bear {i}" for i in range(5)]
-    first = teacher.embed(many)
-    assert len(first) == 5 and set(teacher._cache) == set(many)  # those of one batch are, or each step would need them anew
-    assert torch.equal(teacher.embed(many[:1]), first[:1])
-    assert len(teacher._cache) == 3 and many[0] in teacher._cache
-    assert torch.equal(teacher.embed(many), first)
+def test_prompts_of_a_large_data_set_are_not_all_kept(teacher: Diffusion, clip_folder: Path) -> None:
+    clip, many = CLIP(str(clip_folder)), [f"a bear {i}" for i in range(5)]
+    for network, embed in ((teacher, lambda p: teacher.embed(p).embeddings), (clip, clip.embed_text)):
+        network._cache.budget = 3 * embed(["a bear"]).nbytes
+        first = embed(many)
+        assert len(first) == len(network._cache) == 5  # those of one batch are, or each step would need them anew
+        assert torch.equal(embed(many[:1]), first[:1])
+        assert len(network._cache) == 3 and many[0] in network._cache
+        embed(["an apple"])
+        assert many[0] in network._cache  # used last but one
+        assert torch.equal(embed(many), first)
 
 
 def test_weights_that_were_rounded_are_not_called_float32_silently(pipeline: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -105,7 +107,7 @@ def test_weights_that_were_rounded_are_not_called_float32_silently(pipeline: Pat
 
 def test_a_prompts_embedding_does_not_depend_on_its_neighbours(teacher: Diffusion, pipeline: Path) -> None:
     together = teacher.embed(["a bear", "a red apple and a teddy bear on the left"])
-    assert torch.equal(together[:1], Diffusion(str(pipeline)).embed(["a bear"]))
+    assert torch.equal(together[:1].embeddings, Diffusion(str(pipeline)).embed(["a bear"]).embeddings)
 
 
 def test_clip_caches_too_and_gives_unit_embeddings(clip_folder: Path) -> None:
@@ -135,15 +137,15 @@ def test_every_prediction_type_becomes_the_noise(
     perfect = {"epsilon": eps, "sample": z, "v_prediction": schedule.get_velocity(z, eps, t)}[prediction_type]
     monkeypatch.setattr(UNet2DConditionModel, "forward", lambda *_, **__: UNet2DConditionOutput(perfect))
     teacher = Diffusion(str(tmp_path / "p"))
-    found = teacher.predict_noise(add_noise(z, eps, teacher.alpha_bar(t)), t, teacher.embed([""]))
+    found = teacher.predict_noise(add_noise(z, eps, *teacher.signal_noise(t)), t, teacher.embed([""]))
     torch.testing.assert_close(found, eps, rtol=0, atol=1e-5)
 
 
 def test_an_unknown_prediction_type_is_refused(pipeline: Path, tmp_path: Path) -> None:
     shutil.copytree(pipeline, tmp_path / "p")
     file = tmp_path / "p" / "scheduler" / "scheduler_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "prediction_type": "flow_prediction"}))
-    with pytest.raises(ValueError, match="teacher: expected epsilon, v_prediction or sample, got 'flow_prediction'"):
+    file.write_text(json.dumps({**json.loads(file.read_text()), "prediction_type": "noise"}))
+    with pytest.raises(ValueError, match="scheduler: expected epsilon, v_prediction, sample or flow_prediction, got 'noise'"):
         Diffusion(str(tmp_path / "p"))
 
 
@@ -152,15 +154,15 @@ def test_an_unknown_prediction_type_is_refused(pipeline: Path, tmp_path: Path) -
 
 def test_dtype_auto_follows_the_trainers_precision_but_the_vae_is_never_float16(teacher: Diffusion) -> None:
     seen: list[torch.dtype] = []
-    teacher.vae.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    teacher.family.autoencoder.network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
     image = torch.rand(1, 3, 16, 16)
     exact = teacher.encode(image)
     for dtype, expected in ((torch.float16, torch.float32), (torch.bfloat16, torch.bfloat16)):
         with torch.autocast("cpu", dtype=dtype):
             z = teacher.encode(image)
             noise = teacher.predict_noise(z, torch.tensor([500]), teacher.embed(["a bear"]))
-        assert seen[-1] == next(teacher.vae.parameters()).dtype == expected
-        assert next(teacher.unet.parameters()).dtype == dtype
+        assert seen[-1] == next(teacher.family.autoencoder.parameters()).dtype == expected
+        assert next(teacher.denoiser.parameters()).dtype == dtype
         assert z.dtype == noise.dtype == torch.float32
         torch.testing.assert_close(z, exact, rtol=0, atol=0.02)  # bfloat16 has 8 bits
 
@@ -169,8 +171,8 @@ def test_dtypes_can_be_fixed(pipeline: Path) -> None:
     teacher = Diffusion(str(pipeline), dtype="bfloat16", vae_dtype="float32")
     z = teacher.encode(torch.rand(1, 3, 16, 16))
     teacher.predict_noise(z, torch.tensor([500]), teacher.embed(["a bear"]))
-    assert next(teacher.unet.parameters()).dtype == torch.bfloat16
-    assert next(teacher.vae.parameters()).dtype == torch.float32
+    assert next(teacher.denoiser.parameters()).dtype == torch.bfloat16
+    assert next(teacher.family.autoencoder.parameters()).dtype == torch.float32
     with pytest.raises(ValueError, match="vae_dtype: expected auto, float32, bfloat16, float16, got 'half'"):
         Diffusion(str(pipeline), vae_dtype="half")
 
@@ -310,11 +312,6 @@ def test_compiled_in_bfloat16_it_errs_about_as_little_as_uncompiled(pipeline: Pa
         expected = expected or found
         errors.append([float((a - b).norm() / b.norm()) for a, b in zip(found, expected, strict=True)])
     assert all(0 < compiled < 1.6 * plain < 0.05 for plain, compiled in zip(errors[1], errors[2], strict=True)), errors
-
-
-def test_the_timestep_table_is_diffusers_own_embedding() -> None:
-    embedding, t = Timesteps(8, flip_sin_to_cos=True, downscale_freq_shift=0), torch.tensor([0, 3, 999])
-    torch.testing.assert_close(TimestepTable(embedding, 1000)(t), embedding(t), rtol=0, atol=0)
 
 
 def test_openvino_reports_nothing_over_the_network(pipeline: Path, teacher: Diffusion) -> None:
