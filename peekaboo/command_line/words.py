@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ..data.scenes import vocabulary
+from ..data.looks import vocabulary
 from ..teachers.base import locate
 from ..teachers.diffusion import read_vocabulary
 

@@ -26,7 +26,7 @@ def _axis(size: int, rng: np.random.Generator) -> Canvas:
     return (np.cos(angle) * t[None] + np.sin(angle) * t[:, None]).astype(np.float32)
 
 
-def _value_noise(size: int, cells: int, rng: np.random.Generator) -> Canvas:
+def value_noise(size: int, cells: int, rng: np.random.Generator) -> Canvas:
     """Smooth noise in [0, 1]: a random grid of ``cells`` x ``cells`` values, bicubically enlarged."""
     grid = Image.fromarray((rng.random((cells, cells)) * 255).astype(np.uint8))
     return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) / np.float32(255)
@@ -34,7 +34,7 @@ def _value_noise(size: int, cells: int, rng: np.random.Generator) -> Canvas:
 
 def _fractal(size: int, rng: np.random.Generator) -> Canvas:
     octaves = [3, 6, 12, 24]
-    noise = sum(_value_noise(size, c, rng) / 2**i for i, c in enumerate(octaves))
+    noise = sum(value_noise(size, c, rng) / 2**i for i, c in enumerate(octaves))
     return np.asarray(noise / sum(1 / 2**i for i in range(len(octaves))), dtype=np.float32)
 
 
@@ -69,7 +69,7 @@ def _photo(size: int, rng: np.random.Generator) -> Canvas:
     """Photograph-like: sky and ground with a rough horizon, soft lights, blur, vignette and grain."""
     sky, ground = _graded(size, rng), _textured(size, rng)
     rows = np.linspace(0, 1, size, dtype=np.float32)[:, None]
-    edge = rng.uniform(0.35, 0.75) + 0.2 * (_value_noise(size, int(rng.integers(3, 9)), rng)[:1] - 0.5)
+    edge = rng.uniform(0.35, 0.75) + 0.2 * (value_noise(size, int(rng.integers(3, 9)), rng)[:1] - 0.5)
     image = _blend((rows > edge).astype(np.float32), sky, ground)
     t = np.linspace(0, 1, size, dtype=np.float32)
     for _ in range(int(rng.integers(0, 5))):

@@ -1,28 +1,27 @@
-"""The embedded world: seeded scenes composed of Fluent 3D emoji.
+"""The embedded world: seeded scenes composed of emoji in several looks.
 
-A scene shows 1 to 3 named objects, resized, flipped, rotated, slightly recoloured and possibly occluding one another, on a
-procedural background. With it come the caption, the visible mask of every object and a depth map, so that the project can
-train its embedded teacher, CLIP and depth model, and measure masks, without any download.
+A scene shows 1 to 3 named objects, each in one of the looks that are asked for, resized, flipped, rotated, slightly recoloured
+and possibly occluding one another, on a procedural background. With it come the caption, the visible mask of every object and a
+depth map, so that the project can train its embedded teacher, CLIP and depth model, and measure masks, without any download.
 
 The same ``(seed, index)`` gives the same scene on every machine; see :func:`compose`.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .backgrounds import TRAINING_BACKGROUNDS, paint_background
+from .backgrounds import TRAINING_BACKGROUNDS, paint_background, value_noise
+from .looks import FLUENT_3D, check_looks, drawn_by, names_of, sprite, vocabulary
+from .variation import degraded, shadow, varied
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 Kind = Literal["single", "pair", "triple", "referring"]
 KINDS: tuple[Kind, ...] = ("single", "pair", "triple", "referring")
 #: Names that are said without an article ("scissors", not "a scissors").
@@ -39,6 +38,8 @@ OF_ONE_COLOUR = frozenset({"red car", "red apple", "green apple"})
 GHOST = (0.2, 0.9)  # opacities of an object that shines through
 MIN_VISIBLE = 0.65  # every object keeps this share of its own area uncovered
 EMPHASISED = 0.5  # share of the scenes that show one of the words to emphasise
+SHADOWS = 0.3  # share of the varied objects that cast a shadow
+DROPPED = 0.12  # most opacity of an object that a half-made mask leaves out
 SIMILAR = 8  # a "similar" distractor is one of that many nearest names by mean colour
 
 
@@ -53,6 +54,7 @@ class Scene:
         masks: (n, H, W) bool, the visible pixels of each object.
         depth: (H, W) float32 in [0, 1], inverse depth as MiDaS has it: 1 is nearest.
         names: the n objects, back to front.
+        looks: the look of each.
         named: indices into ``names`` of the objects that the prompt names.
         background: family of the background.
     """
@@ -63,34 +65,15 @@ class Scene:
     masks: NDArray[np.bool_]
     depth: NDArray[np.float32]
     names: tuple[str, ...]
+    looks: tuple[str, ...]
     named: tuple[int, ...]
     background: str
-
-
-@lru_cache(maxsize=1)
-def vocabulary() -> dict[str, str]:
-    """Returns the 122 names of the embedded world and their code points, in the order of the vocabulary file."""
-    with (ASSETS / "vocabulary.csv").open(newline="", encoding="utf-8") as file:
-        return {row["name"]: row["code_points"] for row in csv.DictReader(file)}
 
 
 def check_emphasis(names: Sequence[str]) -> None:
     """Raises a ValueError if one of the names to emphasise is not in the vocabulary."""
     if unknown := sorted(set(names) - set(vocabulary())):
         raise ValueError(f"emphasis: expected words of the embedded world, got {', '.join(unknown)}")
-
-
-@cache
-def sprite(name: str) -> Image.Image:
-    """Returns the RGBA sprite of one name, cropped to its visible pixels.
-
-    Raises:
-        ValueError: if ``name`` is not in the vocabulary.
-    """
-    if name not in vocabulary():
-        raise ValueError(f"name: expected one of the {len(vocabulary())} words of the embedded world, got {name!r}")
-    image = Image.open(ASSETS / "sprites" / f"{vocabulary()[name]}.webp").convert("RGBA")
-    return image.crop(image.getchannel("A").point([0] * 16 + [255] * 240).getbbox())
 
 
 @lru_cache(maxsize=1)
@@ -113,9 +96,10 @@ def noun_phrase(name: str) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _place(name: str, extent: float, centre: tuple[float, float], size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _place(
+    image: Image.Image, extent: float, centre: tuple[float, float], size: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Draws one transformed sprite on an empty canvas: (size, size, 4) float32 in [0, 1], colour not premultiplied."""
-    image = sprite(name)
     scale = extent * size / max(image.size)
     image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)), Image.Resampling.BOX)
     if rng.random() < 0.5:
@@ -145,7 +129,7 @@ def _visible(layers: list[NDArray[np.float32]]) -> NDArray[np.bool_]:
 
 
 def _draw_objects(
-    names: list[str], extents: list[float], size: int, rng: np.random.Generator, apart: int | None
+    sprites: list[Image.Image], extents: list[float], size: int, rng: np.random.Generator, apart: int | None
 ) -> tuple[list[NDArray[np.float32]], list[tuple[float, float]]]:
     """Places the objects so that each stays at least ``MIN_VISIBLE`` uncovered; ``apart`` is an axis to separate them on."""
     layers: list[NDArray[np.float32]] = []
@@ -154,16 +138,16 @@ def _draw_objects(
         centres = [_centre(extent, rng) for extent in extents]
         if apart is not None and abs(centres[0][apart] - centres[1][apart]) < 0.3:
             continue
-        layers = [_place(n, e, c, size, rng) for n, e, c in zip(names, extents, centres, strict=True)]
+        layers = [_place(n, e, c, size, rng) for n, e, c in zip(sprites, extents, centres, strict=True)]
         opaque = np.array([(layer[..., 3] > 0.5).sum() for layer in layers])
         share = _visible(layers).sum((1, 2)) / np.maximum(opaque, 1)
         if (share >= MIN_VISIBLE).all() and opaque.min() >= 16:
             return layers, centres
         extents = [max(e * 0.96, 0.2) for e in extents]
     # Thirty tries failed: shrink onto a diagonal, where the objects cannot cover each other.
-    step = 1 / len(names)
-    centres = [((i + 0.5) * step, (i + 0.5) * step) for i in range(len(names))]
-    return [_place(n, 0.8 * step, c, size, rng) for n, c in zip(names, centres, strict=True)], centres
+    step = 1 / len(sprites)
+    centres = [((i + 0.5) * step, (i + 0.5) * step) for i in range(len(sprites))]
+    return [_place(n, 0.8 * step, c, size, rng) for n, c in zip(sprites, centres, strict=True)], centres
 
 
 def _depth(layers: list[NDArray[np.float32]], visible: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -187,8 +171,7 @@ def _recoloured(layer: NDArray[np.float32], rng: np.random.Generator) -> NDArray
     return np.concatenate((rgb, layer[..., 3:]), axis=-1).astype(np.float32)
 
 
-def _choose_names(kind: Kind, rng: np.random.Generator, emphasis: Sequence[str]) -> list[str]:
-    names = list(vocabulary())
+def _choose_names(kind: Kind, rng: np.random.Generator, emphasis: Sequence[str], names: Sequence[str]) -> list[str]:
     firsts = list(emphasis) if emphasis and rng.random() < EMPHASISED else names
     first = firsts[rng.integers(len(firsts))]
     if kind == "single":
@@ -197,28 +180,54 @@ def _choose_names(kind: Kind, rng: np.random.Generator, emphasis: Sequence[str])
         return [first, first]
     chosen = [first]
     while len(chosen) < (2 if kind == "pair" else 3):
-        pool = _similar_names()[first] if rng.random() < 1 / 3 else names
+        similar = [name for name in _similar_names()[first] if name in names]
+        pool = similar if rng.random() < 1 / 3 and similar else names
         other = pool[rng.integers(len(pool))]
         if other not in chosen:
             chosen.append(other)
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def _referring(name: str, rng: np.random.Generator, size: int) -> tuple[list[NDArray[np.float32]], str, int]:
-    """Two of a kind and a phrase that tells them apart by place or by size: layers, caption, index of the one meant."""
+def _sprites(
+    names: list[str], looks: Sequence[str], vary: float, rng: np.random.Generator
+) -> tuple[list[Image.Image], list[str]]:
+    """A sprite of each name, each in one of the looks that draw it, and these looks."""
+    chosen = []
+    for name in names:
+        able = [look for look in looks if look in drawn_by()[name]]
+        chosen.append(able[rng.integers(len(able))])
+    images = [sprite(name, look) for name, look in zip(names, chosen, strict=True)]
+    return [varied(image, rng) if rng.random() < vary else image for image in images], chosen
+
+
+def _referring(
+    name: str, sprites: list[Image.Image], rng: np.random.Generator, size: int
+) -> tuple[list[NDArray[np.float32]], list[str], int]:
+    """Two of a kind and phrases that tell them apart by place or by size: layers, the phrase of each, index of the one meant."""
     if rng.random() < 1 / 3:
         extents = [float(rng.uniform(0.26, 0.32)), float(rng.uniform(0.48, 0.6))]
-        layers, _ = _draw_objects([name, name], extents, size, rng, apart=None)
-        meant = int(rng.integers(2))
-        return layers, f"the {('small', 'big')[meant]} {name}", meant
+        layers, _ = _draw_objects(sprites, extents, size, rng, apart=None)
+        return layers, [f"the small {name}", f"the big {name}"], int(rng.integers(2))
     low, high = SIZES["referring"]
     axis = int(rng.random() < 0.3)
     extents = [float(rng.uniform(low, 0.8 * high)) for _ in range(2)]
-    layers, centres = _draw_objects([name, name], extents, size, rng, apart=axis)
-    meant = int(rng.integers(2))
-    first = centres[meant][axis] < centres[1 - meant][axis]
-    where = (("on the right", "on the left"), ("at the bottom", "at the top"))[axis][int(first)]
-    return layers, f"the {name} {where}", meant
+    layers, centres = _draw_objects(sprites, extents, size, rng, apart=axis)
+    where = (("on the left", "on the right"), ("at the top", "at the bottom"))[axis]
+    second = int(centres[0][axis] >= centres[1][axis])  # whether the first of the two is the one on the right, or below
+    return layers, [f"the {name} {where[second]}", f"the {name} {where[1 - second]}"], int(rng.integers(2))
+
+
+def _half_made(
+    image: NDArray[np.float32], named: Sequence[int], opacities: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a mask on its way leaves: background in patches before a flat colour, what is not named all but gone."""
+    size = image.shape[0]
+    patches = np.clip(2 * value_noise(size, int(rng.integers(2, 6)), rng) - rng.uniform(0.3, 1.6), 0, 1)[..., None]
+    patches = patches * np.float32(rng.uniform(0, 1))
+    flat = rng.random(3).astype(np.float32)
+    left_out = np.array([i not in named for i in range(len(opacities))])
+    opacities = np.where(left_out, rng.uniform(0, DROPPED, len(opacities)), opacities).astype(np.float32)
+    return (flat * (1 - patches) + image * patches).astype(np.float32), opacities
 
 
 def compose(
@@ -232,6 +241,9 @@ def compose(
     recolour: float = 0.0,
     ghosts: float = 0.0,
     emphasis: Sequence[str] = (),
+    looks: Sequence[str] = (FLUENT_3D,),
+    vary: float = 0.0,
+    half_made: bool = False,
 ) -> Scene:
     """Composes one scene.
 
@@ -240,34 +252,45 @@ def compose(
         index: of the scene within the data set.
         kind: ``single`` (one object), ``pair``, ``triple`` or ``referring`` (two of a kind told apart by the caption).
         size: side in pixels.
-        partial: of a pair or triple, name one object only; else name all of them.
+        partial: of several objects, name one only; else name all of them.
         backgrounds: families to choose from.
         recolour: share of the objects that are shown in a colour that is not theirs.
         ghosts: share of the scenes that name several objects in which one of them shines through, at an opacity in ``GHOST``.
         emphasis: names of which half of the scenes show one, whatever else they show.
+        looks: whose drawings to choose from, for each object on its own among those that draw it; the names that none of them
+            draws do not occur. A look that stands there twice is drawn twice as often.
+        vary: share of the objects whose sprite is changed as :mod:`peekaboo.data.variation` does, so that a look is not one
+            picture; above 0, the picture as a whole is also blurred or compressed at times.
+        half_made: show the scene as the composite of a mask on its way: the background in patches before a flat colour, what
+            the caption does not name all but gone.
 
     Returns:
-        The scene; equal arguments give equal pixels.
+        The scene; equal arguments give equal pixels. Without ``looks`` they are those of Fluent 3D.
 
     Raises:
-        ValueError: for an unknown kind or a size under 16, or if ``emphasis`` has a word that is not in the vocabulary.
+        ValueError: for an unknown kind or a size under 16, if ``emphasis`` has a word that is not in the vocabulary, or for
+            looks that the seed must not draw (see :func:`peekaboo.data.looks.check_looks`).
     """
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if size < 16:
         raise ValueError(f"size: expected at least 16 pixels, got {size}")
     check_emphasis(emphasis)
+    check_looks(looks, seed)
     rng = np.random.default_rng([seed, index, KINDS.index(kind)])
     background = backgrounds[rng.integers(len(backgrounds))]
-    names = _choose_names(kind, rng, emphasis)
+    names = _choose_names(kind, rng, emphasis, names_of(tuple(looks)))
+    drawing = np.random.default_rng([seed, index, KINDS.index(kind), 2])  # looks and changes: the rest of a scene does not differ
+    sprites, drawn = _sprites(names, looks, vary, drawing)
     if kind == "referring":
-        layers, prompt, meant = _referring(names[0], rng, size)
-        named: tuple[int, ...] = (meant,)
+        layers, phrases, meant = _referring(names[0], sprites, rng, size)
     else:
         extents = [float(rng.uniform(*SIZES[kind])) for _ in names]
-        layers, _ = _draw_objects(names, extents, size, rng, apart=None)
-        named = (int(rng.integers(len(names))),) if partial else tuple(range(len(names)))
-        prompt = " and ".join(noun_phrase(names[i]) for i in named)
+        layers, _ = _draw_objects(sprites, extents, size, rng, apart=None)
+        phrases = [noun_phrase(name) for name in names]
+        meant = int(rng.integers(len(names))) if partial else 0
+    named = (meant,) if partial else tuple(range(len(names)))
+    prompt = " and ".join(phrases[i] for i in named)
     paint = np.random.default_rng([seed, index, KINDS.index(kind), 1])  # its own, so that a scene differs by nothing but colour
     changed = [paint.random() < recolour and name not in OF_ONE_COLOUR for name in names]
     layers = [_recoloured(layer, paint) if change else layer for layer, change in zip(layers, changed, strict=True)]
@@ -276,9 +299,15 @@ def compose(
     opacities = np.ones(len(layers), dtype=np.float32)
     if len(named) > 1 and paint.random() < ghosts:
         opacities[paint.integers(len(layers))] = paint.uniform(*GHOST)
+    if half_made:
+        image, opacities = _half_made(image, named, opacities, drawing)
     for layer, opacity in zip(layers, opacities, strict=True):
         cover = layer[..., 3:] * opacity
+        if drawing.random() < SHADOWS * vary:
+            image = image * (1 - opacity * shadow(layer, drawing)[..., None])
         image = image * (1 - cover) + layer[..., :3] * cover
+    if drawing.random() < vary:
+        image = degraded(image, drawing)
     return Scene(
         image=np.round(np.clip(image, 0, 1) * 255).astype(np.uint8),
         prompt=prompt,
@@ -286,6 +315,7 @@ def compose(
         masks=visible,
         depth=_depth(layers, visible, rng),
         names=tuple(names),
+        looks=tuple(drawn),
         named=named,
         background=background,
     )

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from ..data.scenes import noun_phrase, vocabulary
+from ..data.looks import vocabulary
+from ..data.scenes import noun_phrase
 from .base import Pretraining
 from .tokenizer import MAX_LENGTH, build_tokenizer
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,37 +12,68 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data.backgrounds import TRAINING_BACKGROUNDS
-from ..data.benchmark import SEEDS
-from ..data.scenes import Kind, Scene, compose, noun_phrase, vocabulary
+from ..data.looks import FLUENT_3D, SEEN_LOOKS, TUNING_SEED, check_looks, vocabulary
+from ..data.scenes import Kind, Scene, check_emphasis, compose, noun_phrase
 
 #: Seeds below this are never used in training: they belong to the benchmark and the tests.
 FIRST_TRAINING_SEED = 1000
 
 
+#: Share of the single objects whose caption says their place or size.
+DESCRIBED = 0.3
 #: Families on which masks of pairs come out worst: training shows them more often.
 HARD_BACKGROUNDS = ("noisy", "checkered", "photo")
 
 
-def training_scene(
-    seed: int, index: int, size: int = 128, recolour: float = 0.0, ghosts: float = 0.0, emphasis: Sequence[str] = ()
-) -> Scene:
-    """Returns one scene of the training mixture: 50 % single objects, 35 % pairs, 5 % triples, 10 % referring.
+@dataclass(frozen=True)
+class Mixture:
+    """What training scenes show.
 
-    A caption that names only one of two objects teaches that the other may stay: the fewer there are (one in twenty pairs and
-    triples), the more a mask pays for what its prompt does not name. Three in ten scenes stand on a flat background, as the
-    composites of a segmentation do, and a quarter on one of ``HARD_BACKGROUNDS``; the others choose from all families.
+    Attributes:
+        looks: whose drawings; Fluent 3D stands there twice by default, since today's scenes are of it.
+        vary: share of the objects whose sprite is changed, see :mod:`peekaboo.data.variation`.
+        half_made: share of the scenes shown as the composite of a mask on its way; of half of them the caption names one object
+            only, and the others are all but gone.
+        recolour: share of the objects in a colour that is not theirs: what is learned from them does not go by colour alone.
+        ghosts: share of the scenes that name several objects in which one of them shines through and is named all the same:
+            what a caption leaves out is not there even faintly, as a mask that closes over an object needs it.
+        emphasis: names of which half of the scenes show one: those that the model knows least, say.
+
+    Raises:
+        ValueError: for a word that is not in the vocabulary, or a look that is kept out of training.
+    """
+
+    looks: tuple[str, ...] = (FLUENT_3D, *SEEN_LOOKS)
+    vary: float = 0.6
+    half_made: float = 0.0
+    recolour: float = 0.0
+    ghosts: float = 0.0
+    emphasis: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("looks", "emphasis"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a config has lists
+        check_looks(self.looks, FIRST_TRAINING_SEED)
+        check_emphasis(self.emphasis)
+
+
+def training_scene(seed: int, index: int, size: int = 128, mixture: Mixture = Mixture()) -> Scene:
+    """Returns one scene of the training mixture: 48 % single objects, 32 % pairs, 5 % triples, 15 % two of a kind.
+
+    A caption that names only one of two objects teaches that the other may stay: the fewer there are (one in twenty), the more a
+    mask pays for what its prompt does not name. The others name everything ("the bus on the left and the bus on the right").
+    Three in ten scenes stand on a flat background, as the composites of a segmentation do, and a quarter on one of
+    ``HARD_BACKGROUNDS``; the others choose from all families.
 
     Args:
         seed, index, size: as of :func:`peekaboo.data.scenes.compose`.
-        recolour: share of the objects in a colour that is not theirs: what is learned from them does not go by colour alone.
-        ghosts: share of the pairs and triples with one object that shines through and is named all the same: what a caption
-            leaves out is not there even faintly, as a mask that closes over an object needs it.
-        emphasis: names of which half of the scenes show one: those that the model knows least, say.
+        mixture: what they show.
     """
     rng = np.random.default_rng([seed, index])
     kinds: tuple[Kind, ...] = ("single", "pair", "triple", "referring")
-    kind = kinds[rng.choice(4, p=[0.50, 0.35, 0.05, 0.10])]
-    partial = bool(rng.random() < 0.05)
+    kind = kinds[rng.choice(4, p=[0.48, 0.32, 0.05, 0.15])]
+    half_made = bool(rng.random() < mixture.half_made)
+    partial = bool(rng.random() < (0.5 if half_made else 0.05))
     families = (("flat",), HARD_BACKGROUNDS, TRAINING_BACKGROUNDS)
     backgrounds = families[rng.choice(3, p=[0.30, 0.25, 0.45])]
     return compose(
@@ -51,16 +83,19 @@ def training_scene(
         size=size,
         partial=partial,
         backgrounds=backgrounds,
-        recolour=recolour,
-        ghosts=ghosts,
-        emphasis=emphasis,
+        recolour=mixture.recolour,
+        ghosts=mixture.ghosts,
+        emphasis=mixture.emphasis,
+        looks=mixture.looks,
+        vary=mixture.vary,
+        half_made=half_made,
     )
 
 
 def training_caption(scene: Scene, rng: np.random.Generator) -> str:
     """Varies a scene's caption: other templates, and for one object sometimes its place or size ("a small rocket")."""
     words = scene.prompt
-    if len(scene.named) == 1 and len(scene.names) == 1 and rng.random() < 0.15:
+    if len(scene.named) == 1 and len(scene.names) == 1 and rng.random() < DESCRIBED:
         words = _described(scene, rng)
     draw = rng.random()
     if draw < 0.06:
@@ -96,10 +131,8 @@ def check_training_seed(seed: int) -> None:
     Raises:
         ValueError: for a seed of theirs.
     """
-    if seed < FIRST_TRAINING_SEED or seed == SEEDS["tuning"]:
-        expected = (
-            f"at least {FIRST_TRAINING_SEED} (lower seeds are the benchmark's) and not {SEEDS['tuning']} (the tuning scenes')"
-        )
+    if seed < FIRST_TRAINING_SEED or seed == TUNING_SEED:
+        expected = f"at least {FIRST_TRAINING_SEED} (lower seeds are the benchmark's) and not {TUNING_SEED} (the tuning scenes')"
         raise ValueError(f"seed: expected {expected}, got {seed}")
 
 
@@ -110,19 +143,19 @@ class SceneStream(IterableDataset[dict[str, object]]):
         seed: of the stream, at least ``FIRST_TRAINING_SEED``.
         size: side of the scenes.
         first: index of the first scene, so that a resumed training goes on with new ones.
-        recolour: see :func:`training_scene`.
+        mixture: what the scenes show.
     """
 
-    def __init__(self, seed: int, size: int = 128, first: int = 0, recolour: float = 0.0) -> None:
+    def __init__(self, seed: int, size: int = 128, first: int = 0, mixture: Mixture = Mixture()) -> None:
         check_training_seed(seed)
-        self.seed, self.size, self.first, self.recolour = seed, size, first, recolour
+        self.seed, self.size, self.first, self.mixture = seed, size, first, mixture
 
     def __iter__(self) -> Iterator[dict[str, object]]:
         worker = get_worker_info()
         step, index = (worker.num_workers, self.first + worker.id) if worker else (1, self.first)
         words = list(vocabulary())
         while True:
-            scene = training_scene(self.seed, index, self.size, self.recolour)
+            scene = training_scene(self.seed, index, self.size, self.mixture)
             names = torch.zeros(len(words))
             names[[words.index(scene.names[i]) for i in scene.named]] = 1
             yield {
@@ -148,15 +181,21 @@ class SceneStreamData(LightningDataModule):
         size: side of the scenes in pixels.
         num_workers: processes that compose.
         first: index of the first scene.
-        recolour: see :func:`training_scene`.
+        mixture: what the scenes show.
     """
 
     def __init__(
-        self, batch_size: int = 32, seed: int = 1000, size: int = 128, num_workers: int = 1, first: int = 0, recolour: float = 0.0
+        self,
+        batch_size: int = 32,
+        seed: int = 1000,
+        size: int = 128,
+        num_workers: int = 1,
+        first: int = 0,
+        mixture: Mixture = Mixture(),
     ) -> None:
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.stream = SceneStream(seed, size, first, recolour)
+        self.stream = SceneStream(seed, size, first, mixture)
 
     def train_dataloader(self) -> DataLoader[dict[str, object]]:
         return DataLoader(self.stream, self.batch_size, num_workers=self.num_workers)

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
-from ..data.scenes import noun_phrase, vocabulary
+from ..data.looks import vocabulary
+from ..data.scenes import noun_phrase
 
 #: Words of captions that are not names of objects.
 CAPTION_WORDS = """

@@ -14,7 +14,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..data.scenes import compose, noun_phrase, vocabulary
+from ..data.looks import FLUENT_3D, SEEN_LOOKS, TUNING_LOOK, TUNING_SEED, vocabulary
+from ..data.scenes import Scene, compose, noun_phrase
 from .base import Pretraining
 from .data import to_tensor
 from .tokenizer import known_words
@@ -22,6 +23,8 @@ from .tokenizer import known_words
 MAX_SHARD = "15MB"
 TIMESTEPS = 1000
 VALIDATION_SEED = 900  # neither trained on nor in the benchmark
+#: What the caption gap is measured on: Fluent 3D alone, all that is trained on, and a look that is not.
+GAP_LOOKS = {"fluent_3d": (FLUENT_3D,), "seen": SEEN_LOOKS, "tuning": (TUNING_LOOK,)}
 
 
 def stable_diffusion_schedule() -> DDIMScheduler:
@@ -102,6 +105,7 @@ class UNetTraining(Pretraining):
         self.frozen = {"tokenizer": tokenizer, "text_encoder": text_encoder.requires_grad_(False)}  # not in the state
         self.register_buffer("alpha_bar", stable_diffusion_schedule().alphas_cumprod, persistent=False)
         self._embedded: dict[str, Tensor] = {}
+        self._latents: dict[str, Tensor] = {}
 
     def embed(self, captions: list[str]) -> Tensor:
         """Returns the (N, L, D) text embeddings, each caption encoded once."""
@@ -140,32 +144,48 @@ class UNetTraining(Pretraining):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
         if self.global_step % self.gap_every == 0:
-            self.log_dict(self.caption_gap())
+            gaps = self.caption_gap()
+            self.log_dict(gaps)
+            print(f"step {self.global_step}:", ", ".join(f"{key} {float(gap):.3f}" for key, gap in gaps.items()), flush=True)
             self.show("samples", self.sample(["a rocket", "a leopard", "a banana", "a castle", "an owl", "a bus"]))
 
     @torch.no_grad()
-    def caption_gap(self, count: int = 128) -> dict[str, Tensor]:
+    def caption_gap(self, count: int = 64) -> dict[str, Tensor]:
         """Measures, on held-out single objects, how much worse the noise is predicted with a wrong caption.
 
+        Args:
+            count: scenes of each of ``GAP_LOOKS``.
+
         Returns:
-            ``gap``: error with a random other name over error with the right one, minus 1; t in 300..850, same noise.
-            ``gap_empty``: the same with the empty caption.
+            For each of ``GAP_LOOKS`` (the last of which no training sees):
+            ``gap_LOOKS``: error with a random other name over error with the right one, minus 1; t in 300..850, same noise.
+            ``gap_empty_LOOKS``: the same with the empty caption.
         """
-        vae = (
-            AutoencoderKL.from_pretrained(self.parts / "vae", dtype=torch.float32, low_cpu_mem_usage=False).to(self.device).eval()
-        )
-        scenes = [compose(VALIDATION_SEED, i) for i in range(count)]
-        generator = torch.Generator().manual_seed(0)
-        z = vae.encode(torch.stack([to_tensor(s) for s in scenes]).to(self.device) * 2 - 1).latent_dist.mean
-        eps = torch.randn(z.shape, generator=generator).to(self.device)
-        t = torch.randint(300, 850, (count,), generator=generator).to(self.device)
-        names = list(vocabulary())
-        draw = np.random.default_rng(0).integers(1, len(names), count)
-        wrong = [names[(names.index(s.names[0]) + k) % len(names)] for s, k in zip(scenes, draw, strict=True)]
-        captions = {"right": [s.prompt for s in scenes], "gap": [noun_phrase(w) for w in wrong], "gap_empty": [""] * count}
         network = self.average.module.eval()
-        error = {key: self._error(network, z, t, eps, value).mean() for key, value in captions.items()}
-        return {key: error[key] / error["right"] - 1 for key in ("gap", "gap_empty")}
+        gaps = {}
+        for tag, looks in GAP_LOOKS.items():
+            seed = TUNING_SEED if TUNING_LOOK in looks else VALIDATION_SEED
+            scenes = [compose(seed, i, looks=looks) for i in range(count)]
+            z = self._encoded(tag, scenes)
+            generator = torch.Generator().manual_seed(0)
+            eps = torch.randn(z.shape, generator=generator).to(self.device)
+            t = torch.randint(300, 850, (count,), generator=generator).to(self.device)
+            names = list(vocabulary())
+            draw = np.random.default_rng(0).integers(1, len(names), count)
+            wrong = [names[(names.index(s.names[0]) + k) % len(names)] for s, k in zip(scenes, draw, strict=True)]
+            captions = {"gap": [noun_phrase(w) for w in wrong], "gap_empty": [""] * count}
+            right = self._error(network, z, t, eps, [s.prompt for s in scenes]).mean()
+            for key, value in captions.items():
+                gaps[f"{key}_{tag}"] = self._error(network, z, t, eps, value).mean() / right - 1
+        return gaps
+
+    def _encoded(self, tag: str, scenes: list[Scene]) -> Tensor:
+        """The latents of the scenes, which are the same each time: encoded once."""
+        if tag not in self._latents:
+            vae = AutoencoderKL.from_pretrained(self.parts / "vae", dtype=torch.float32, low_cpu_mem_usage=False)
+            images = torch.stack([to_tensor(scene) for scene in scenes]).to(self.device)
+            self._latents[tag] = vae.to(self.device).eval().encode(images * 2 - 1).latent_dist.mean
+        return self._latents[tag]
 
     @torch.no_grad()
     def sample(self, captions: list[str], guidance: float = 5.0, steps: int = 20) -> Tensor:

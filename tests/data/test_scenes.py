@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 
 import numpy as np
@@ -13,8 +14,22 @@ from peekaboo.data import scenes
 from peekaboo.data.backgrounds import BACKGROUNDS, HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS, paint_background
 from peekaboo.data.base import Sample
 from peekaboo.data.benchmark import SEEDS, Scenes, ScenesData
-from peekaboo.data.scenes import KINDS, MIN_VISIBLE, Kind, Scene, compose, noun_phrase, sprite, vocabulary
-from peekaboo.pretraining.data import FIRST_TRAINING_SEED, SceneStream, training_caption, training_scene
+from peekaboo.data.looks import (
+    ASSETS,
+    BENCHMARK_SEED,
+    FLUENT_3D,
+    LOOKS,
+    SEEN_LOOKS,
+    TUNING_LOOK,
+    TUNING_SEED,
+    UNSEEN_LOOK,
+    drawn_by,
+    names_of,
+    sprite,
+    vocabulary,
+)
+from peekaboo.data.scenes import KINDS, MIN_VISIBLE, Kind, Scene, compose, noun_phrase
+from peekaboo.pretraining.data import FIRST_TRAINING_SEED, Mixture, SceneStream, training_caption, training_scene
 
 SEED = 77
 
@@ -212,13 +227,15 @@ def test_recolouring_changes_the_colour_of_objects_and_nothing_else() -> None:
 
 def test_names_that_say_a_colour_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name for name in vocabulary() if name.split()[0] in ("red", "green", "blue", "yellow")} == scenes.OF_ONE_COLOUR
-    monkeypatch.setattr(scenes, "vocabulary", lambda: {"red apple": vocabulary()["red apple"]})
+    monkeypatch.setattr(scenes, "names_of", lambda looks: ("red apple",))
     assert np.array_equal(compose(SEED, 0).image, compose(SEED, 0, recolour=1.0).image)
 
 
 def test_training_scenes_are_recoloured_on_demand_alone() -> None:
     def apart(share: float) -> float:
-        pairs = [(training_scene(2000, i, 32), training_scene(2000, i, 32, share)) for i in range(30)]
+        pairs = [
+            (training_scene(2000, i, 32, Mixture()), training_scene(2000, i, 32, Mixture(recolour=share))) for i in range(30)
+        ]
         return float(np.mean([not np.array_equal(a.image, b.image) for a, b in pairs]))
 
     assert apart(0.0) == 0 and 0.2 < apart(0.3) < 0.8 and apart(1.0) > 0.9
@@ -237,7 +254,9 @@ def test_one_of_several_named_objects_may_shine_through() -> None:
     for kind, partial in (("pair", True), ("single", False)):  # a caption that leaves the ghost out teaches that it may stay
         assert np.array_equal(*(compose(SEED, 0, kind, partial=partial, ghosts=share).image for share in (0.0, 1.0)))
     several = [i for i in range(60) if len(training_scene(2000, i, 32).named) > 1]
-    changed = [not np.array_equal(*(training_scene(2000, i, 32, ghosts=share).image for share in (0.0, 0.5))) for i in several]
+    changed = [
+        not np.array_equal(*(training_scene(2000, i, 32, Mixture(ghosts=share)).image for share in (0.0, 0.5))) for i in several
+    ]
     assert 0.2 < np.mean(changed) < 0.8
 
 
@@ -249,7 +268,9 @@ def test_half_of_the_scenes_show_a_word_to_emphasise() -> None:
         assert abs(np.mean([bool(set(words) & set(shown)) for shown in names]) - 0.51) < 0.11  # 3 deviations
         others = {name for shown in names for name in shown} - set(words)
         assert len(others) > 40  # the other half, and the neighbours, are of all words
-    assert np.mean([bool(set(words) & set(training_scene(2000, i, 16, emphasis=words).names)) for i in range(100)]) > 0.35
+    assert (
+        np.mean([bool(set(words) & set(training_scene(2000, i, 16, Mixture(emphasis=words)).names)) for i in range(100)]) > 0.35
+    )
     with pytest.raises(ValueError, match="emphasis: expected words of the embedded world, got hamer"):
         compose(SEED, 0, emphasis=["chair", "hamer"])
 
@@ -280,7 +301,7 @@ def test_the_stream_goes_on_where_it_is_told_to() -> None:
 
 
 def test_the_bundled_example_is_the_scene_of_the_demo() -> None:
-    folder = scenes.ASSETS / "examples"
+    folder = ASSETS / "examples"
     image = Image.open(folder / "apple_and_bear.png")
     masks = [np.asarray(Image.open(folder / f"{name}_mask.png").convert("L")) > 127 for name in ("apple", "bear")]
     assert all(mask.shape == image.size[::-1] and mask.any() for mask in masks)
@@ -292,6 +313,97 @@ def test_the_bundled_example_is_the_scene_of_the_demo() -> None:
 def test_sprites_are_the_ones_that_were_measured() -> None:
     """Another sprite set would be another benchmark: its numbers would no longer be comparable."""
     digest = hashlib.sha256()
-    for file in sorted((scenes.ASSETS / "sprites").glob("*.webp")):
+    for file in sorted((ASSETS / "sprites").glob("*.webp")):
         digest.update(file.name.encode() + file.read_bytes())
     assert digest.hexdigest()[:16] == "34140e99d0f7c22f"
+
+
+#: SHA-256, first 16 digits, of the pixels of scenes 0 to 2 of each kind of the benchmark, before there were other looks.
+FLUENT_3D_SCENES = "560521035cb17fb0"
+
+
+def test_the_scenes_of_fluent_3d_are_what_they_were() -> None:
+    digest = hashlib.sha256()
+    for kind in KINDS:
+        for index in range(3):
+            scene = compose(BENCHMARK_SEED, index, kind, backgrounds=BACKGROUNDS)
+            assert set(scene.looks) == {FLUENT_3D}
+            digest.update(scene.masks.tobytes() + (scene.image // 8).tobytes() + scene.prompt.encode())
+    assert digest.hexdigest()[:16] == FLUENT_3D_SCENES
+
+
+@pytest.mark.parametrize("looks", [(look,) for look in LOOKS] + [SEEN_LOOKS])
+def test_a_scene_is_the_same_by_seed_and_look_and_differs_by_look_alone(looks: tuple[str, ...]) -> None:
+    for kind in KINDS:
+        scene, again = (compose(BENCHMARK_SEED, 5, kind, size=48, looks=looks) for _ in range(2))
+        assert np.array_equal(scene.image, again.image) and scene.looks == again.looks
+        assert set(scene.looks) <= set(looks) and set(scene.names) <= set(names_of(looks))
+        plain = compose(BENCHMARK_SEED, 5, kind, size=48)
+        assert np.array_equal(scene.image, plain.image) == (set(scene.looks) == {FLUENT_3D})
+        if names_of(looks) == tuple(vocabulary()):
+            assert (scene.names, scene.prompt, scene.background) == (plain.names, plain.prompt, plain.background)
+
+
+def test_a_scene_in_several_looks_shows_all_of_them() -> None:
+    shown = {look for i in range(60) for look in compose(SEED, i, "pair", size=16, looks=SEEN_LOOKS).looks}
+    assert shown == set(SEEN_LOOKS)
+    often = [compose(SEED, i, size=16, looks=(FLUENT_3D, FLUENT_3D, "twemoji")).looks[0] for i in range(200)]
+    assert abs(often.count(FLUENT_3D) / 200 - 2 / 3) < 0.11  # 3 deviations
+
+
+def test_no_training_and_no_tuning_draws_the_unseen_look() -> None:
+    """The loader refuses it: every seed but the benchmark's, by whatever way it is asked for."""
+    assert not {UNSEEN_LOOK, TUNING_LOOK} & set(SEEN_LOOKS)
+    for seed in (FIRST_TRAINING_SEED, TUNING_SEED, 0, 2, 900, 10**6):
+        with pytest.raises(ValueError, match="kept out of training"):
+            compose(seed, 0, size=16, looks=(UNSEEN_LOOK,))
+    for seed in (FIRST_TRAINING_SEED, 900, 10**6):
+        with pytest.raises(ValueError, match="kept out of training"):
+            compose(seed, 0, size=16, looks=(*SEEN_LOOKS, TUNING_LOOK))
+    for look in (UNSEEN_LOOK, TUNING_LOOK):
+        with pytest.raises(ValueError, match="kept out of training"):
+            Mixture(looks=(FLUENT_3D, look))
+    with pytest.raises(ValueError, match="kept out of training"):
+        ScenesData(1, 1, 1, split="tuning", looks=["unseen"])
+    assert not {look for i in range(150) for look in training_scene(2000, i, 16).looks} & {UNSEEN_LOOK, TUNING_LOOK}
+
+
+@pytest.mark.parametrize("looks", [(), ("watercolour",)])
+def test_unknown_looks_are_refused_in_one_line(looks: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"^looks: expected some of fluent_3d, .*, got (none|watercolour)$"):
+        compose(BENCHMARK_SEED, 0, size=16, looks=looks)
+    with pytest.raises(ValueError, match="look: expected one of fluent_3d, .* which draw 'toilet'"):
+        sprite("toilet", "watercolour")
+
+
+def test_groups_of_the_benchmark_say_their_looks() -> None:
+    data = ScenesData(1, 1, 1, size=16, looks=["fluent_3d", "seen", "unseen"], batch_size=9)
+    (batch,) = data.test_dataloader()
+    kinds = ("single", "pair", "referring")
+    assert [sample.id for sample in batch] == [f"{prefix}{kind}-000" for prefix in ("", "seen_", "unseen_") for kind in kinds]
+    assert [data.group(sample.id) for sample in batch][-1] == "unseen_referring"
+    assert [sample.prompt for sample in batch[:3]] == [sample.prompt for sample in batch[3:6]] == [s.prompt for s in batch[6:]]
+    with pytest.raises(ValueError, match="looks: expected some of fluent_3d, seen, set_aside, unseen, got sketch"):
+        ScenesData(looks=["sketch"])  # type: ignore[list-item]
+
+
+def test_every_sprite_has_its_source_and_licence() -> None:
+    folder = ASSETS / "sprites"
+    with (folder / "sources.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == {file.relative_to(folder).as_posix() for file in folder.glob("*/*.webp")}
+    assert all(all(row.values()) for row in rows)
+    told = (folder / "LICENSE.looks").read_text("utf-8")
+    for row in rows:
+        assert row["file"] == f"{row['look']}/{vocabulary()[row['name']]}.webp"
+        assert row["package"] in told and row["look"] in LOOKS
+        assert row["licence"] in ("MIT", "Apache-2.0", "CC-BY-4.0") or (row["look"], row["licence"]) == (
+            UNSEEN_LOOK,
+            "CC-BY-SA-4.0",
+        )
+        assert "noto" not in row["package"]
+    for name, looks in drawn_by().items():
+        assert {FLUENT_3D, "fluent_flat", "twemoji", UNSEEN_LOOK} <= set(looks), name
+        for look in looks:
+            image = sprite(name, look)
+            assert image.mode == "RGBA" and max(image.size) <= 160 and np.asarray(image)[..., 3].max() == 255, (name, look)

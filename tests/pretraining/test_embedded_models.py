@@ -15,11 +15,11 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from peekaboo.data.scenes import ASSETS
+from peekaboo.data.looks import ASSETS
 from peekaboo.guides import Depth
 from peekaboo.pretraining import average, quality
 from peekaboo.pretraining.clip import CLIPTraining
-from peekaboo.pretraining.data import SceneStreamData
+from peekaboo.pretraining.data import Mixture, SceneStreamData
 from peekaboo.pretraining.depth import DepthTraining
 from peekaboo.pretraining.latents import LatentSceneData
 from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
@@ -99,10 +99,12 @@ def test_the_bank_is_encoded_once(parts: Path) -> None:
     assert record.stat().st_mtime_ns == written
     LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=2, num_workers=0).prepare_data()
     assert len(json.loads(record.read_text())["captions"]) == 2
-    LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=20, num_workers=0, emphasis=["owl"]).prepare_data()
+    LatentSceneData(
+        str(parts / "vae"), str(parts / "latents"), count=20, num_workers=0, mixture=Mixture(emphasis=("owl",))
+    ).prepare_data()
     assert sum("owl" in caption for caption in json.loads(record.read_text())["captions"]) >= 4
     with pytest.raises(ValueError, match="emphasis: expected words of the embedded world, got hamer"):
-        LatentSceneData(str(parts / "vae"), str(parts / "latents"), emphasis=["owl", "hamer"])
+        Mixture(emphasis=("owl", "hamer"))
 
 
 def test_the_mean_of_two_denoisers(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -181,7 +183,7 @@ def test_quality_says_what_a_folder_lacks(
 def test_the_caption_gap_is_a_number(parts: Path) -> None:
     training = UNetTraining(str(parts), "unused", channels=[16, 16, 16])
     gap = training.caption_gap(count=2)
-    assert set(gap) == {"gap", "gap_empty"}
+    assert set(gap) == {f"{key}_{looks}" for key in ("gap", "gap_empty") for looks in ("fluent_3d", "seen", "tuning")}
     assert all(bool(value.isfinite()) for value in gap.values())
 
 
