@@ -150,12 +150,25 @@ def _draw_objects(
     return [_place(n, 0.8 * step, c, size, rng) for n, c in zip(sprites, centres, strict=True)], centres
 
 
-def _depth(layers: list[NDArray[np.float32]], visible: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+def _on_ground(layers: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Levels by where the objects stand: the lower, the nearer; of two that overlap the one in front is the nearer."""
+    opaque = [layer[..., 3] > 0.5 for layer in layers]
+    levels = np.array([0.42 + 0.43 * (np.flatnonzero(shape.any(1)).max() + 1) / len(shape) for shape in opaque])
+    for behind in range(len(layers)):
+        for front in range(behind + 1, len(layers)):
+            if levels[front] < levels[behind] and (opaque[front] & opaque[behind]).any():
+                levels[[front, behind]] = levels[[behind, front]]
+    return levels
+
+
+def _depth(
+    layers: list[NDArray[np.float32]], visible: NDArray[np.bool_], rng: np.random.Generator, grounded: bool
+) -> NDArray[np.float32]:
     """Inverse depth: a tilted background, then one layer an object, each rounded like a relief."""
     size = visible.shape[-1]
     near, far = rng.uniform(0.1, 0.3), rng.uniform(0.0, 0.1)
     depth = np.repeat(np.linspace(far, near, size, dtype=np.float32)[:, None], size, axis=1)
-    levels = np.sort(rng.uniform(0.42, 0.85, len(layers)))
+    levels = _on_ground(layers) if grounded else np.sort(rng.uniform(0.42, 0.85, len(layers)))
     for layer, mask, level in zip(layers, visible, levels, strict=True):
         opaque = Image.fromarray(((layer[..., 3] > 0.5) * 255).astype(np.uint8))
         relief = np.asarray(opaque.filter(ImageFilter.GaussianBlur(size / 16)), dtype=np.float32) / 255
@@ -244,6 +257,7 @@ def compose(
     looks: Sequence[str] = (FLUENT_3D,),
     vary: float = 0.0,
     half_made: bool = False,
+    grounded: bool = False,
 ) -> Scene:
     """Composes one scene.
 
@@ -263,6 +277,8 @@ def compose(
             picture; above 0, the picture as a whole is also blurred or compressed at times.
         half_made: show the scene as the composite of a mask on its way: the background in patches before a flat colour, what
             the caption does not name all but gone.
+        grounded: the depth of an object goes by where it stands, which a picture shows; else it is drawn, and only its order is
+            that of the objects.
 
     Returns:
         The scene; equal arguments give equal pixels. Without ``looks`` they are those of Fluent 3D.
@@ -313,7 +329,7 @@ def compose(
         prompt=prompt,
         target=np.asarray(visible[list(named)].any(0)),
         masks=visible,
-        depth=_depth(layers, visible, rng),
+        depth=_depth(layers, visible, rng, grounded),
         names=tuple(names),
         looks=tuple(drawn),
         named=named,

@@ -3,5 +3,6 @@
 from .base import Guide
 from .depth import Depth
 from .rgb import RGB
+from .rgb_depth import RGBDepth
 
-__all__ = ["RGB", "Depth", "Guide"]
+__all__ = ["RGB", "Depth", "Guide", "RGBDepth"]

@@ -89,6 +89,7 @@ def training_scene(seed: int, index: int, size: int = 128, mixture: Mixture = Mi
         looks=mixture.looks,
         vary=mixture.vary,
         half_made=half_made,
+        grounded=True,
     )
 
 

@@ -13,6 +13,7 @@ from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 from .base import Pretraining
 
 MEAN, DEVIATION = 0.5, 0.5
+JUMP = 0.5  # of the depth between neighbours, in mean absolute deviations of the map, that is an edge
 
 
 class DepthTraining(Pretraining):
@@ -26,6 +27,7 @@ class DepthTraining(Pretraining):
         start: folder of a depth model to go on from (`peekaboo/assets/depth`, say), with its sizes; None to begin anew.
         width, layers, patch: of the vision transformer.
         neck: channels of the decoder.
+        edges: weight of the gradients at full resolution where the depth jumps.
         learning_rate, minutes, export_every: see :class:`Pretraining`.
     """
 
@@ -37,6 +39,7 @@ class DepthTraining(Pretraining):
         layers: int = 4,
         patch: int = 8,
         neck: int = 32,
+        edges: float = 0.0,
         learning_rate: float = 1e-3,
         minutes: float | None = None,
         export_every: int = 0,
@@ -65,12 +68,12 @@ class DepthTraining(Pretraining):
         if start is not None:
             network = DPTForDepthEstimation.from_pretrained(start, dtype=torch.float32)
         super().__init__(network, output, learning_rate=learning_rate, minutes=minutes)
-        self.export_every = export_every
+        self.export_every, self.edges = export_every, edges
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         predicted = self.network((batch["image"] - MEAN) / DEVIATION).predicted_depth.float()
         truth = torch.nn.functional.interpolate(batch["depth"][:, None], predicted.shape[-2:], mode="nearest")[:, 0]
-        loss = scale_shift_invariant_loss(predicted, truth)
+        loss = scale_shift_invariant_loss(predicted, truth, edges=self.edges)
         self.log("loss", loss, prog_bar=True)
         if self.global_step % 200 == 0:
             shown = torch.cat([truth[:6], align(predicted[:6], truth[:6])])
@@ -93,13 +96,24 @@ def _normalise(depth: Tensor) -> Tensor:
     return (shifted / shifted.abs().mean(1, keepdim=True).clamp(min=1e-6)).view_as(depth)
 
 
-def scale_shift_invariant_loss(predicted: Tensor, truth: Tensor, scales: int = 4) -> Tensor:
-    """MiDaS's loss: L1 of the normalised maps, and half that of their gradients over scales; (N, H, W) twice."""
-    error = _normalise(predicted) - _normalise(truth)
+def scale_shift_invariant_loss(predicted: Tensor, truth: Tensor, scales: int = 4, edges: float = 0.0) -> Tensor:
+    """MiDaS's loss: L1 of the normalised maps, and half that of their gradients over scales; (N, H, W) twice.
+
+    Args:
+        predicted, truth: the maps.
+        scales: of the gradients, each half as fine as the one before.
+        edges: weight of one more term, the L1 of the finest gradients between two pixels where the truth jumps: they are so few
+            that the mean over all pixels hardly tells a soft edge from a sharp one.
+    """
+    normalised = _normalise(truth)
+    error = _normalise(predicted) - normalised
     loss = error.abs().mean()
     for k in range(scales):
         coarse = error[..., :: 2**k, :: 2**k]
         loss = loss + 0.5 / scales * (coarse.diff(dim=-1).abs().mean() + coarse.diff(dim=-2).abs().mean())
+    for axis in (-1, -2) if edges else ():
+        jumps = normalised.diff(dim=axis).abs() > JUMP
+        loss = loss + edges * (error.diff(dim=axis).abs() * jumps).sum() / jumps.sum().clamp(min=1)
     return loss
 
 

@@ -54,6 +54,15 @@ def _new_unet(channels: list[int], text_width: int) -> UNet2DConditionModel:
     )
 
 
+def _open_in_float32(config: Path) -> None:
+    """Has transformers open a float16 file in float32, as diffusers opens the other parts of a pipeline by default.
+
+    Left to itself it goes by the precision of the file, and a pipeline that is opened without arguments has two of them.
+    """
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "dtype": "float32"}, indent=2, sort_keys=True) + "\n")
+
+
 class UNetTraining(Pretraining):
     """Trains the denoiser to predict eps from z_t and a caption; the autoencoder and the text encoder are frozen.
 
@@ -214,4 +223,5 @@ class UNetTraining(Pretraining):
         pipeline = self._pipeline(network)
         pipeline.text_encoder = copy.deepcopy(self.frozen["text_encoder"])
         pipeline.to(dtype=torch.float16).save_pretrained(folder, max_shard_size=MAX_SHARD)
+        _open_in_float32(folder / "text_encoder" / "config.json")
         (folder / "vocabulary.json").write_text(json.dumps(known_words(), indent=0))

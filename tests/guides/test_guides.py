@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from peekaboo.guides import RGB, Depth
+from peekaboo.guides import RGB, Depth, RGBDepth
 from peekaboo.teachers.base import LoadError
 
 
@@ -34,6 +34,15 @@ def test_depth_is_the_networks_own_up_to_scale(depth_folder: Path) -> None:
         predicted = DPTForDepthEstimation.from_pretrained(depth_folder)(2 * image - 1).predicted_depth
     expected = (predicted - predicted.min()) / (predicted.max() - predicted.min())
     torch.testing.assert_close(Depth(str(depth_folder))(image)[:, 0], expected, rtol=0, atol=1e-4)  # divided by a small range
+
+
+def test_rgb_and_depth_are_one_guide(depth_folder: Path) -> None:
+    image = torch.rand(2, 3, 20, 28)
+    found = RGBDepth(0.5, path=str(depth_folder))(image)
+    assert torch.equal(found[:, :3], image)
+    assert torch.equal(found[:, 3:], 0.5 * Depth(str(depth_folder))(image))
+    with pytest.raises(ValueError, match="depth_weight: expected a positive number, got 0"):
+        RGBDepth(0.0, path=str(depth_folder))
 
 
 def test_depth_of_an_image_does_not_depend_on_its_neighbours(depth_folder: Path) -> None:

@@ -91,6 +91,14 @@ def test_the_teacher_is_a_pipeline_and_knows_its_words(parts: Path) -> None:
     assert teacher.predict_noise(z, torch.tensor([500]), teacher.embed(["a rocket"])).isfinite().all()
 
 
+@pytest.mark.parametrize("shipped", [False, True])
+def test_a_pipeline_opens_and_samples_without_further_arguments(parts: Path, shipped: bool) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained((ASSETS if shipped else parts) / "teacher")
+    pipeline.set_progress_bar_config(disable=True)
+    (image,) = pipeline("a rocket", num_inference_steps=1, output_type="np").images
+    assert image.shape == (128, 128, 3) and np.isfinite(image).all()
+
+
 def test_the_bank_is_encoded_once(parts: Path) -> None:
     record = parts / "latents" / "bank.json"
     assert len(json.loads(record.read_text())["captions"]) == 4
