@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ASSETS, help="folder with teacher, clip and depth")
     parser.add_argument("--configs", nargs="+", default=list(CONFIGS), help="of the methods; none for the models alone")
     parser.add_argument("--tuning", action="store_true", help="scenes to choose with instead of the benchmark")
+    parser.add_argument("--sets", nargs="+", choices=list(LOOK_SETS), help="of looks; by default all that the split may show")
     parser.add_argument("--single", type=int, default=30, help="scenes of each set of looks")
     parser.add_argument("--pair", type=int, default=30)
     parser.add_argument("--referring", type=int, default=30)
@@ -114,7 +115,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
     split: Split = "tuning" if options.tuning else "benchmark"
-    looks = TUNING if options.tuning else BENCHMARK
+    looks = tuple(options.sets or (TUNING if options.tuning else BENCHMARK))
     counts: dict[Kind, int] = {"single": options.single, "pair": options.pair, "referring": options.referring}
     content: dict[str, Any] = {"folder": str(options.folder), "split": split, "counts": counts, "masks": {}}
     if options.count:

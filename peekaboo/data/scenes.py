@@ -184,7 +184,8 @@ def _recoloured(layer: NDArray[np.float32], rng: np.random.Generator) -> NDArray
     return np.concatenate((rgb, layer[..., 3:]), axis=-1).astype(np.float32)
 
 
-def _choose_names(kind: Kind, rng: np.random.Generator, emphasis: Sequence[str], names: Sequence[str]) -> list[str]:
+def _choose_names(kind: Kind, rng: np.random.Generator, emphasis: Sequence[str], words: Sequence[str]) -> list[str]:
+    names = list(words)
     firsts = list(emphasis) if emphasis and rng.random() < EMPHASISED else names
     first = firsts[rng.integers(len(firsts))]
     if kind == "single":
