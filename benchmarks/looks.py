@@ -22,9 +22,11 @@ from typing import Any
 import yaml
 from common import print_table, write_json
 
+import peekaboo
 from peekaboo.api import _config_file as config_file
 from peekaboo.data.benchmark import LOOK_SETS, SEEDS, LookSet, Scenes, Split
 from peekaboo.data.scenes import Kind, compose
+from peekaboo.evaluation.batching import SampleModule
 from peekaboo.functional.masks import iou
 from peekaboo.guides import Depth
 from peekaboo.pretraining.quality import clip_top1, depth_errors, sample_recognition
@@ -53,9 +55,24 @@ def build(node: Any, folder: Path) -> Any:
     return getattr(import_module(module), name)(**arguments)
 
 
+def load(config: str, folder: Path) -> SampleModule:
+    """The method of a config with its embedded networks from ``folder``."""
+    node = yaml.safe_load(Path(config_file(config)).read_text())["model"]
+    if not node["class_path"].endswith(".Segmenter"):
+        return build(node, folder)
+    arguments = node["init_args"]
+    teacher, guide = arguments["loss"]["init_args"]["teacher"], arguments["alpha"]["init_args"].get("guide")
+    overrides = {}
+    for place, part in (("loss__teacher", teacher), ("alpha__guide", guide)):
+        kind = PARTS.get(part["class_path"].rpartition(".")[2]) if part else None
+        if kind:
+            overrides[f"{place}__path"] = str(folder / kind)
+    return peekaboo.load(config, device="cpu", **overrides)
+
+
 def masks(config: str, folder: Path, data: Scenes, batch: int) -> dict[str, dict[str, float]]:
     """The figures of one config by group: ``iou``, ``other``, ``ahead`` (of scenes that have another object), ``scenes``."""
-    method = build(yaml.safe_load(Path(config_file(config)).read_text())["model"], folder)
+    method = load(config, folder)
     rows: dict[str, list[tuple[float, float]]] = {}
     for first in range(0, len(data), batch):
         samples = [data.load(i) for i in range(first, min(first + batch, len(data)))]
