@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..functional.framing import Framing
 from .base import Guide
 from .depth import Depth
 
@@ -30,6 +31,8 @@ class RGBDepth(Guide):
             raise ValueError(f"depth_weight: expected a positive number, got {depth_weight}")
         self.depth_weight, self.depth = depth_weight, Depth(path, map, revision)
 
+    def begin(self, framing: Framing) -> None:
+        self.depth.begin(framing)
+
     def forward(self, image: Tensor) -> Tensor:
-        self.depth.framing = self.framing
         return torch.cat((image, self.depth_weight * self.depth(image)), dim=1)

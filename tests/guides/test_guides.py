@@ -41,6 +41,9 @@ def test_rgb_and_depth_are_one_guide(depth_folder: Path) -> None:
     found = RGBDepth(0.5, path=str(depth_folder))(image)
     assert torch.equal(found[:, :3], image)
     assert torch.equal(found[:, 3:], 0.5 * Depth(str(depth_folder))(image))
+    guide = RGBDepth(path=str(depth_folder))
+    guide.begin("crop")
+    assert guide.depth._framing == "crop"
     with pytest.raises(ValueError, match="depth_weight: expected a positive number, got 0"):
         RGBDepth(0.0, path=str(depth_folder))
 
