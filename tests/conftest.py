@@ -267,7 +267,7 @@ def fit_arguments(pipeline: Path, depth_folder: Path, clip_folder: Path) -> Call
             out.append(f"--model.loss.teacher.path={pipeline}")
         if "teachers.CLIP" in text:
             out.append(f"--model.loss.clip.path={clip_folder}")
-        if "guides.Depth" in text:
+        if "guides.Depth" in text or "guides.RGBDepth" in text:
             out.append(f"--model.alpha.guide.path={depth_folder}")
         return [*out, "--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.enable_progress_bar=false"]
 
