@@ -10,7 +10,8 @@ import torch
 from torchvision.utils import save_image
 
 import peekaboo
-from peekaboo.data.images import read_image, read_mask
+from peekaboo.data.images import read_image
+from peekaboo.data.masks import read_mask
 from peekaboo.functional.compositing import composite
 from peekaboo.results.files import checkerboard, overlay
 from peekaboo.results.result import Result
@@ -31,7 +32,7 @@ def cutout(result: Result) -> torch.Tensor:
 def run(config: str) -> list[Result]:
     """Segments both objects of the scene."""
     segmenter = peekaboo.load(config)
-    truth = read_mask(PROMPTS["a red apple"])
+    truth = read_mask(PROMPTS["a red apple"]).foreground
     first, second = peekaboo.segment(str(SCENE), list(PROMPTS), segmenter, mask=truth)
     return [first, second]
 
@@ -43,7 +44,7 @@ def main() -> None:
     figures = {}
     for name in parser.parse_args().variants:
         apple, bear = run(name)
-        second = Result(**{**bear.__dict__, "target": read_mask(PROMPTS["a teddy bear"])})
+        second = Result(**{**bear.__dict__, "target": read_mask(PROMPTS["a teddy bear"]).foreground})
         figures[name] = {
             "a red apple": round(apple.iou, 3),
             "a teddy bear": round(second.iou, 3),

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from .command_line.configs import ConfigFile, find_config, with_input
 from .command_line.messages import one_line
 from .data.base import Sample
-from .data.images import read_image, read_mask, to_mask, to_rgb
+from .data.checks import check_unicode
+from .data.from_python import Picture, image_of, mask_of, source_of
+from .data.masks import Foreground
 from .evaluation.batching import check_precision
 from .functional.random import pair_seeds
 from .optimisation.segmenter import Segmenter
 from .results.result import Result
 
 _OF_COMMANDS = ("verbose", "weights_only", "return_predictions")  # what a saved configuration has beside its parts
-Picture = str | Path | Image.Image | Tensor
 
 
 def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = None, **overrides: Any) -> Segmenter:
@@ -63,16 +63,21 @@ def segment(
     prompt: str | list[str],
     config: str | Segmenter = "rgb_bilateral",
     mask: Picture | None = None,
+    foreground: Foreground = None,
     seed: int = 0,
     **overrides: Any,
 ) -> Any:
     """Segments what a prompt names.
 
     Args:
-        image: a file, a PIL image, or a (3, H, W) tensor in [0, 1]; or a list of them, run side by side.
+        image: a path, the bytes of a file, an open file, a Pillow image, an array (H, W, 3) or a tensor (3, H, W); or a list of
+            them, run side by side. Arrays and tensors are uint8, uint16, or floating point in [0, 1]; see
+            :func:`peekaboo.data.from_python.image_of`.
         prompt: for the image, or one for each; several prompts for one image give a mask each.
         config: see :func:`load`; or a segmenter that it returned.
-        mask: ground truth of the (first) image, to report IoU.
+        mask: ground truth of the (first) image, to report IoU: any of those; its void pixels count in no IoU.
+        foreground: what of the mask is the object, where it could be more than one thing: an index, ``bright`` or ``opaque``;
+            see :func:`peekaboo.data.masks.read_mask`.
         seed: of the random initial values and noise.
         overrides: see :func:`load`; only with a config.
 
@@ -92,21 +97,23 @@ def segment(
         raise ValueError(f"prompt: expected one for each of {len(images)} images, got {len(prompts)}")
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, got {seed}")
-    if any(not isinstance(p, str) or not p.strip() for p in prompts):
+    if any(not isinstance(words, str) or not words.strip() for words in prompts):
         raise ValueError(f"prompt: expected some words, got {prompt!r}")
-    pictures = [_picture(item) for item in images]
-    truth = None if mask is None else _mask(mask, pictures[0])
+    prompts = [check_unicode(words, "prompt") for words in prompts]
+    pictures = [image_of(item) for item in images]
+    truth = None if mask is None else mask_of(mask, (pictures[0].shape[1], pictures[0].shape[2]), "mask", foreground)
     if isinstance(config, Segmenter):
         if overrides:
             raise ValueError(f"overrides: expected none with a loaded segmenter, got {', '.join(overrides)}")
         segmenter = config
     else:
         segmenter = load(config, **overrides)
-    sources = [str(item) if isinstance(item, str | Path) else None for item in images]
     pairs = [
-        Sample(str(i), picture, words, truth if i == 0 else None, source=source)
-        for i, (picture, words, source) in enumerate(zip(pictures, prompts, sources, strict=True))
+        Sample(str(i), picture, words, source=source_of(item))
+        for i, (picture, words, item) in enumerate(zip(pictures, prompts, images, strict=True))
     ]
+    if truth is not None:
+        pairs[0] = replace(pairs[0], mask=truth.foreground, ignore=truth.void)
     results: list[Result] = segmenter.segment(pairs, pair_seeds(seed, len(pairs)))
     return results if isinstance(image, list) or isinstance(prompt, list) else results[0]
 
@@ -129,24 +136,3 @@ def _as_yaml(value: Any) -> str:
     import json
 
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _picture(item: Picture) -> Tensor:
-    if isinstance(item, Image.Image):
-        return to_rgb(item)
-    if isinstance(item, Tensor):
-        if item.ndim != 3 or item.shape[0] != 3 or not item.is_floating_point():
-            raise ValueError(f"image: expected a float tensor (3, H, W) in [0, 1], got {item.dtype} {tuple(item.shape)}")
-        return item.detach().float().clamp(0, 1).cpu()
-    return read_image(item)
-
-
-def _mask(item: Picture, image: Tensor) -> Tensor:
-    size = (image.shape[1], image.shape[2])
-    if isinstance(item, str | Path):
-        return read_mask(item, size)
-    mask = (item if item.dtype == torch.bool else item >= 0.5).cpu() if isinstance(item, Tensor) else to_mask(item)
-    if tuple(mask.shape) != size:
-        got = " x ".join(str(side) for side in reversed(mask.shape))
-        raise ValueError(f"mask: expected the image's size {size[1]} x {size[0]}, got {got}")
-    return mask

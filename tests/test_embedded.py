@@ -12,7 +12,8 @@ import peekaboo
 from peekaboo.command_line.entry import main
 from peekaboo.command_line.words import known_names
 from peekaboo.data.benchmark import Scenes
-from peekaboo.data.images import read_image, read_mask
+from peekaboo.data.images import read_image
+from peekaboo.data.masks import read_mask
 from peekaboo.data.scenes import noun_phrase, vocabulary
 from peekaboo.functional.diffusion import add_noise
 from peekaboo.functional.masks import iou
@@ -98,7 +99,9 @@ def test_bfloat16_gives_the_gradient_of_float32() -> None:
 
 
 def test_depth_puts_the_objects_in_front() -> None:
-    truth = read_mask(ASSETS / "examples" / "apple_mask.png") | read_mask(ASSETS / "examples" / "bear_mask.png")
+    truth = (
+        read_mask(ASSETS / "examples" / "apple_mask.png").foreground | read_mask(ASSETS / "examples" / "bear_mask.png").foreground
+    )
     depth = Depth()(read_image(SCENE)[None])[0, 0]
     assert depth[truth].mean() > depth[~truth].mean() + 0.3
 
@@ -114,7 +117,7 @@ def test_main_job(tmp_path: Path) -> None:
 def test_named_object_and_not_the_other() -> None:
     """Sixty iterations find the apple and leave the bear alone."""
     result = peekaboo.segment(str(SCENE), "a red apple", "rgb_bilateral", iterations=60)
-    apple, bear = (read_mask(ASSETS / "examples" / f"{name}_mask.png")[None] for name in ("apple", "bear"))
+    apple, bear = (read_mask(ASSETS / "examples" / f"{name}_mask.png").foreground[None] for name in ("apple", "bear"))
     assert iou(result.mask[None], apple) > 0.75
     assert iou(result.mask[None], bear) < 0.05
 

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..data.base import Sample
-from ..data.images import open_image
+from ..data.checks import user_path
+from ..data.masks import Foreground, check_foreground, read_alpha
 from ..results.result import Threshold
 from .base import Baseline, size_of
 
 
 class Precomputed(Baseline):
-    """Reads ``<folder>/<id>.png``: a mask (0 / 255), or a soft map in 8 or 16 bit, as large as its image.
+    """Reads ``<folder>/<id>.png``: a mask (0 / 255, 0 / 1, a palette, a cut-out), or a soft map in 8 or 16 bit, as large as its
+    image; :func:`peekaboo.data.masks.read_alpha` says which is which.
 
     Args:
         folder: of the masks; the ids are in any run's samples.csv.
         suffix: of the files.
         threshold, seed: see :class:`Baseline`.
+        foreground: what of the files is the object: an index, ``bright`` or ``opaque``; None where it is the only possibility.
     """
 
-    def __init__(self, folder: str, suffix: str = ".png", threshold: Threshold = 0.5, seed: int = 0) -> None:
+    def __init__(
+        self, folder: str, suffix: str = ".png", threshold: Threshold = 0.5, seed: int = 0, foreground: Foreground = None
+    ) -> None:
         super().__init__(threshold, seed)
-        self.folder, self.suffix = Path(folder).expanduser(), suffix
+        self.folder, self.suffix, self.foreground = user_path(folder), suffix, check_foreground(foreground)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"folder: expected a folder of masks named <id>{suffix}, got {folder!r}, which is none")
 
@@ -42,19 +43,4 @@ class Precomputed(Baseline):
         Raises:
             FileNotFoundError, ValueError: if there is none, or it has another size.
         """
-        alpha = read_grey(self.folder / f"{sample.id}{self.suffix}")
-        size = size_of(sample)
-        if tuple(alpha.shape) != size:
-            raise ValueError(
-                f"folder: expected the mask of {sample.id} to be {size[1]} x {size[0]}, got {alpha.shape[1]} x {alpha.shape[0]}"
-            )
-        return alpha
-
-
-def read_grey(path: Path) -> Tensor:
-    """Reads a mask or soft map as (H, W) in [0, 1]; 16 bits and 1 bit are known by the file, colours are averaged."""
-    image = open_image(path, "folder")
-    if image.mode.startswith("I"):
-        return torch.from_numpy(np.array(image).astype(np.float32)) / 65535
-    pixels = torch.from_numpy(np.array(image.convert("L") if image.mode in ("1", "L", "LA") else image.convert("RGB")))
-    return (pixels.float() / 255) if pixels.ndim == 2 else (pixels.float() / 255).mean(-1)
+        return read_alpha(self.folder / f"{sample.id}{self.suffix}", size_of(sample), "folder", self.foreground)

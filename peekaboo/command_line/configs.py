@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ..data.input import Input
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 INPUT = "model.init_args.input"
-PARTS = ("image", "prompt", "mask")
+PARTS = tuple(field.name for field in fields(Input))
 
 
 def find_config(argument: str) -> str:
@@ -50,7 +51,7 @@ def _input(found: Namespace | None) -> Input:
 
 
 def with_input(args: list[str]) -> list[str]:
-    """Gathers ``--model.image``, ``--model.prompt`` and ``--model.mask`` into one config, laid over all others.
+    """Gathers ``--model.image``, ``--model.prompt``, ``--model.mask`` and ``--model.foreground`` into one config over all others.
 
     Their values are text, whatever they would be in YAML; several of one part make a list, as a list in JSON does; null is none.
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from .base import Sample, SampleData, Samples
-from .images import read_image, read_mask
-from .manifest import check_text, read_json, require, require_foreground, slug, unique
+from .checks import check_text, read_json, require, user_path
+from .images import read_image
+from .masks import check_foreground, read_mask
+from .names import slug, stem, unique
 
 LAYOUT = 'images and masks with an annotations.json {image: [{"prompt": ..., "mask": ...}]}'
 SOURCE = "get AIGI through the LD-ZNet project (github.com/koutilya-pnvr/LD-ZNet) and write that file for it"
@@ -20,7 +22,7 @@ class AIGISamples(Samples):
     """Every prompt of every image, in the order of the annotations."""
 
     def __init__(self, root: str | Path, annotations: str) -> None:
-        self.root = require(Path(root).expanduser(), "root", LAYOUT, SOURCE)
+        self.root = require(user_path(root), "root", LAYOUT, SOURCE)
         file = require(self.root / annotations, "annotations", LAYOUT, SOURCE)
         content = read_json(file, "annotations")
         if not isinstance(content, dict) or not all(isinstance(labels, list) for labels in content.values()):
@@ -31,16 +33,24 @@ class AIGISamples(Samples):
         for image, label in self.items:
             if not isinstance(label, dict) or not {"prompt", "mask"} <= set(label):
                 raise ValueError(f"annotations: expected 'prompt' and 'mask' for {image!r} in {str(file)!r}, got no such")
-        stems = (Path(image).with_suffix("").as_posix() for image, _ in self.items)
-        self.ids = unique(f"{slug(s)}-{slug(str(label['prompt']))}" for s, (_, label) in zip(stems, self.items, strict=True))
+        names = (f"{slug(stem(image))}-{slug(str(label['prompt']))}" for image, label in self.items)
+        self.ids = unique(names, self.items)
+
+    def files(self, index: int) -> list[Path]:
+        name, label = self.items[index]
+        return [self.root / name, self.root / str(label["mask"])]
+
+    def annotation(self, index: int) -> Any:
+        return self.items[index][1]
 
     def load(self, index: int) -> Sample:
         name, label = self.items[index]
         prompt = check_text(label["prompt"], f"annotations: 'prompt' of {name!r}")
         path = check_text(label["mask"], f"annotations: 'mask' of {name!r}")
         image = read_image(self.root / name, "annotations")
-        mask = read_mask(self.root / path, (image.shape[1], image.shape[2]), "annotations")
-        return Sample(self.ids[index], image, prompt, require_foreground(mask, f"annotations: {path!r}"))
+        foreground = check_foreground(label.get("foreground"), f"annotations: 'foreground' of {name!r}")
+        mask = read_mask(self.root / path, (image.shape[1], image.shape[2]), "annotations", foreground)
+        return Sample(self.ids[index], image, prompt, mask.foreground, mask.void)
 
 
 class AIGIData(SampleData):
@@ -50,7 +60,8 @@ class AIGIData(SampleData):
     the folder is organised is said nowhere that we could read, and LD-ZNet's code has no loader for it. So the layout is
     ours, and needs one JSON file to be written next to the download: ``annotations.json`` maps an image's path to its
     objects, ``{"castle.png": [{"prompt": "castle", "mask": "masks/castle_0.png"}]}``, with paths relative to ``root`` and
-    masks white on black, as large as their image.
+    masks as large as their image; ``"foreground": 3`` says what of a mask is the object, where
+    :func:`peekaboo.data.masks.read_mask` asks for it.
 
     Args:
         root: the folder.

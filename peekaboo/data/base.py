@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from .content import Content, content_of, printable
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Sample:
         mask: (H, W) bool ground truth, or None.
         ignore: (H, W) bool, pixels that no metric counts (VOC's void), or None.
         others: (H, W) bool, other objects that the mask should leave out, or None; only the embedded scenes know them.
-        source: where the image came from, for the records, or None.
+        source: the file of the image, for the records, or None.
+        content: size and checksum of what the sample was read from, or None; :class:`Samples` sees to both.
     """
 
     id: str
@@ -33,6 +38,7 @@ class Sample:
     ignore: Tensor | None = None
     others: Tensor | None = None
     source: str | None = None
+    content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Failure:
 
     id: str
     reason: str
+    source: str | None = None
 
 
 class SampleError(RuntimeError):
@@ -48,7 +55,7 @@ class SampleError(RuntimeError):
 
 
 class Samples(Dataset[Sample | Failure]):
-    """A map-style data set of samples. Subclasses implement ``ids`` and ``load``."""
+    """A map-style data set of samples. Subclasses implement ``ids`` and ``load``, and ``files`` where there are some."""
 
     ids: Sequence[str]
 
@@ -60,14 +67,34 @@ class Samples(Dataset[Sample | Failure]):
             ValueError, OSError: if it cannot be read.
         """
 
+    def files(self, index: int) -> Sequence[Path]:
+        """Returns the files that a sample is read from, its image first; none for one that is made."""
+        return ()
+
+    def annotation(self, index: int) -> Any:
+        """Returns what beside the files decides a sample (its prompt, its polygons), as plain values."""
+        return None
+
+    def source(self, index: int) -> str | None:
+        """Returns the image file of a sample as printable text, or None."""
+        return printable(self.files(index)[0]) if self.files(index) else None
+
+    def content(self, index: int) -> Content | None:
+        """Returns size and checksum of what a sample is read from as it is now, without decoding it; None without files.
+
+        Raises:
+            OSError: if a file cannot be read.
+        """
+        return content_of(self.files(index), self.annotation(index)) if self.files(index) else None
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Sample | Failure:
         try:
-            return self.load(index)
+            return replace(self.load(index), source=self.source(index), content=self.content(index))
         except (ValueError, OSError) as error:
-            return Failure(self.ids[index], str(error))
+            return Failure(self.ids[index], str(error), self.source(index))
 
 
 class SampleData(LightningDataModule):
@@ -86,6 +113,7 @@ class SampleData(LightningDataModule):
 
     finished: frozenset[str] = frozenset()
     _opened: Dataset[Sample | Failure] | None = None
+    _place_of: dict[str, int] | None = None
 
     def __init__(self, batch_size: int = 8, limit: int | None = None, num_workers: int = 0) -> None:
         super().__init__()
@@ -124,6 +152,23 @@ class SampleData(LightningDataModule):
         if isinstance(dataset, torch.utils.data.Subset):
             return [dataset.dataset.ids[i] for i in dataset.indices]  # type: ignore[attr-defined]
         return list(dataset.ids)  # type: ignore[attr-defined]
+
+    def content(self, sample_id: str) -> Content | None:
+        """Returns what a sample of this run would be read from now; None for one that is made, or whose files are gone."""
+        dataset, place = self.opened(), self._places()[sample_id]
+        samples = dataset.dataset if isinstance(dataset, torch.utils.data.Subset) else dataset
+        try:
+            return samples.content(place)  # type: ignore[attr-defined, union-attr]
+        except (ValueError, OSError):
+            return None
+
+    def _places(self) -> dict[str, int]:
+        """Where each id of this run lies in its :class:`Samples`."""
+        if self._place_of is None:
+            dataset = self.opened()
+            places = dataset.indices if isinstance(dataset, torch.utils.data.Subset) else range(len(self.ids()))
+            self._place_of = dict(zip(self.ids(), places, strict=True))
+        return self._place_of
 
     def group(self, sample_id: str) -> str | None:
         """Names the part of the data set that a sample belongs to, for tables by part; None for no parts."""

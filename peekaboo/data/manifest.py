@@ -1,110 +1,39 @@
-"""The general data set: a JSON Lines file that names images, prompts and masks; and what every reader of files shares."""
+"""The general data set: a JSON Lines file that names images, prompts and masks."""
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from .base import Sample, SampleData, Samples
-from .images import read_image, read_mask
+from .checks import check_string, check_unicode, read_bytes, require, user_path
+from .images import read_image
+from .masks import Foreground, check_foreground, read_mask
+from .names import MAX_ID_BYTES, is_file_name, slug, stem, unique
 
-KEYS = ("image", "prompt", "mask", "id")
-MAX_ID_BYTES = 200  # file systems allow 255 for a name, and suffixes follow
-UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]')  # in file names, on one system or another
-
-
-def slug(text: str, max_bytes: int = 80) -> str:
-    """Returns ``text`` as a piece of a file name: runs of other characters than letters, digits and ``_.+-`` become ``-``.
-
-    >>> slug("photos/A dog, on the left!")
-    'photos-A-dog-on-the-left'
-    """
-    text = re.sub(r"[^\w.+-]+", "-", unicodedata.normalize("NFC", text))
-    return text.encode()[:max_bytes].decode(errors="ignore").strip("-.") or "sample"
-
-
-def unique(ids: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
-    """Returns the ids in their order; one that was there before, or differs in case only, gets a number.
-
-    >>> unique(["a", "b", "A", "a"])
-    ['a', 'b', 'A-2', 'a-3']
-    """
-    taken = {name.casefold() for name in reserved}
-    count: dict[str, int] = {}
-    result = []
-    for name in ids:
-        candidate, key = name, name.casefold()
-        while candidate.casefold() in taken:
-            count[key] = count.get(key, 1) + 1
-            candidate = f"{name}-{count[key]}"
-        taken.add(candidate.casefold())
-        result.append(candidate)
-    return result
-
-
-def require(path: Path, argument: str, layout: str, source: str) -> Path:
-    """Returns ``path`` if it is there.
-
-    Raises:
-        FileNotFoundError: else, in one line: the argument, the path that is missing, the layout and where the data come from.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"{argument}: expected {layout}, but {str(path)!r} does not exist; {source}")
-    return path
-
-
-def require_foreground(mask: Tensor, argument: str = "mask") -> Tensor:
-    """Returns ``mask`` if it marks any pixel; no IoU can be told of one that does not.
-
-    Raises:
-        ValueError: if it is empty.
-    """
-    if not mask.any():
-        raise ValueError(f"{argument}: expected at least one foreground pixel (white on black), got an empty mask")
-    return mask
-
-
-def read_json(path: Path, argument: str) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        ValueError: if it is no JSON.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{argument}: expected JSON, got {str(path)!r}, which is broken ({error})") from None
-
-
-def check_text(value: object, where: str) -> str:
-    """Returns ``value`` if it is a string that says something.
-
-    Raises:
-        ValueError: if it is not, or blank; ``where`` opens the message.
-    """
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: expected a string, got {type(value).__name__} {str(value)[:40]!r}")
-    if not value.strip():
-        raise ValueError(f"{where}: expected some text, got an empty string")
-    return value.strip()
+KEYS = ("image", "prompt", "mask", "id", "foreground")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a manifest; ``id`` is empty where the line gives none."""
+    """One line of a manifest.
+
+    Attributes:
+        line: its number.
+        image, prompt, mask, foreground: as it gives them.
+        id: empty where it gives none.
+        problem: what is wrong with its text, so that its sample alone fails; None for nothing.
+    """
 
     line: int
     image: str
     prompt: str
     mask: str | None
     id: str
+    foreground: Foreground = None
+    problem: str | None = None
 
 
 def _parse(raw: bytes, line: int, where: str) -> Entry:
@@ -121,11 +50,17 @@ def _parse(raw: bytes, line: int, where: str) -> Entry:
         raise ValueError(f"{where}: expected the keys 'image' and 'prompt', got no {missing[0]!r}")
     if unknown := sorted(set(record) - set(KEYS)):
         raise ValueError(f"{where}: expected only the keys {', '.join(KEYS)}, got {unknown[0]!r}")
-    image, prompt = (check_text(record[key], f"{where}, {key!r}") for key in KEYS[:2])
-    mask, name = (None if record.get(key) is None else check_text(record[key], f"{where}, {key!r}") for key in KEYS[2:])
-    if name and (UNSAFE.search(name) or name.startswith(".") or len(name.encode()) > MAX_ID_BYTES):
+    image, prompt = (check_string(record[key], f"{where}, {key!r}") for key in KEYS[:2])
+    mask, name = (None if record.get(key) is None else check_string(record[key], f"{where}, {key!r}") for key in KEYS[2:4])
+    foreground = check_foreground(record.get("foreground"), f"{where}, 'foreground'")
+    try:
+        check_unicode(prompt, f"{where}, 'prompt'")
+        check_unicode(name or "", f"{where}, 'id'")
+    except ValueError as error:
+        return Entry(line, image, prompt, mask, slug(name) if name else "", foreground, str(error))
+    if name and not is_file_name(name):
         raise ValueError(f"{where}, 'id': expected a name that can be a file's (at most {MAX_ID_BYTES} bytes), got {name[:60]!r}")
-    return Entry(line, image, prompt, mask, name or "")
+    return Entry(line, image, prompt, mask, name or "", foreground)
 
 
 def read_manifest(path: str | Path) -> list[Entry]:
@@ -135,21 +70,20 @@ def read_manifest(path: str | Path) -> list[Entry]:
         FileNotFoundError: if there is no such file.
         ValueError: at the first line that is no entry, or repeats an id; or if there is no entry at all.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
     require(path, "manifest", "a JSON Lines file", 'write one {"image": ..., "prompt": ..., "mask": ...} a line')
-    if not path.is_file():
+    if path.is_dir():
         raise ValueError(f"manifest: expected a JSON Lines file, got the directory {str(path)!r}")
     entries: list[Entry] = []
     lines: dict[str, int] = {}
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            if not raw.strip():
-                continue
-            entry = _parse(raw.strip(), number, f"manifest: {str(path)!r}, line {number}")
-            if entry.id and lines.setdefault(entry.id.casefold(), number) != number:
-                first = lines[entry.id.casefold()]
-                raise ValueError(f"manifest: {str(path)!r}, line {number}: expected a new id, got {entry.id!r} of line {first}")
-            entries.append(entry)
+    for number, raw in enumerate(read_bytes(path, "manifest").split(b"\n"), 1):
+        if not raw.strip():
+            continue
+        entry = _parse(raw.strip(), number, f"manifest: {str(path)!r}, line {number}")
+        if entry.id and lines.setdefault(entry.id.casefold(), number) != number:
+            first = lines[entry.id.casefold()]
+            raise ValueError(f"manifest: {str(path)!r}, line {number}: expected a new id, got {entry.id!r} of line {first}")
+        entries.append(entry)
     if not entries:
         raise ValueError(f"manifest: expected at least one line, got {str(path)!r}, which has none")
     return entries
@@ -159,31 +93,41 @@ class ManifestSamples(Samples):
     """The samples of a manifest; a line without an id is named after its image and prompt."""
 
     def __init__(self, manifest: str | Path) -> None:
-        self.path = Path(manifest).expanduser()
+        self.path = user_path(manifest)
         self.entries = read_manifest(self.path)
         given = [entry.id for entry in self.entries if entry.id]
         unnamed = [entry for entry in self.entries if not entry.id]
-        made = iter(unique((f"{slug(str(Path(e.image).with_suffix('')))}-{slug(e.prompt)}" for e in unnamed), given))
+        keys = [(entry.image, entry.prompt, entry.mask, entry.foreground) for entry in unnamed]
+        made = iter(unique((f"{slug(stem(entry.image))}-{slug(entry.prompt)}" for entry in unnamed), keys, given))
         self.ids = [entry.id or next(made) for entry in self.entries]
+
+    def files(self, index: int) -> list[Path]:
+        entry = self.entries[index]
+        return [self.path.parent / name for name in (entry.image, entry.mask) if name is not None]
+
+    def annotation(self, index: int) -> Any:
+        return [self.entries[index].prompt, self.entries[index].foreground]
 
     def load(self, index: int) -> Sample:
         entry = self.entries[index]
         where = f"manifest: {str(self.path)!r}, line {entry.line}"
+        if entry.problem is not None:
+            raise ValueError(entry.problem)
         image = read_image(self.path.parent / entry.image, f"{where}, 'image'")
-        mask = None
-        if entry.mask is not None:
-            size = (image.shape[1], image.shape[2])
-            mask = read_mask(self.path.parent / entry.mask, size, f"{where}, 'mask'")
-            require_foreground(mask, f"{where}, 'mask'")
-        return Sample(self.ids[index], image, entry.prompt, mask)
+        if entry.mask is None:
+            return Sample(self.ids[index], image, entry.prompt)
+        size = (image.shape[1], image.shape[2])
+        mask = read_mask(self.path.parent / entry.mask, size, f"{where}, 'mask'", entry.foreground)
+        return Sample(self.ids[index], image, entry.prompt, mask.foreground, mask.void)
 
 
 class ManifestData(SampleData):
     """A data set that a JSON Lines file describes, one sample a line.
 
-    ``{"image": "a.png", "prompt": "a dog", "mask": "a_mask.png", "id": "a"}``: paths are relative to the file, ``mask`` (white
-    on black, as large as the image) may be left out for ``predict``, ``id`` always. Other keys are refused, so that a
-    misspelt ``mask`` is not a missing one.
+    ``{"image": "a.png", "prompt": "a dog", "mask": "a_mask.png", "id": "a", "foreground": 12}``: paths are relative to the file,
+    ``mask`` (as large as the image) may be left out for ``predict``, ``id`` always; ``foreground`` says what of the mask is the
+    object, where :func:`peekaboo.data.masks.read_mask` asks for it. Other keys are refused, so that a misspelt ``mask`` is not
+    a missing one.
 
     Args:
         manifest: the file.

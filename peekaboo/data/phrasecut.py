@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from .base import Sample, SampleData, Samples
+from .checks import check_text, read_json, require, user_path
 from .images import read_image
-from .manifest import check_text, read_json, require, slug, unique
+from .names import slug, unique
 
 LAYOUT = "<root>/refer_<split>.json and <root>/images/<image_id>.jpg, as VGPhraseCut_v0 has them"
 SOURCE = "get VGPhraseCut_v0 with the downloader of the PhraseCut project (github.com/ChenyunWu/PhraseCutDataset)"
@@ -58,7 +59,7 @@ class PhraseCutSamples(Samples):
     """The tasks of a split: a phrase, an image and the regions of the phrase."""
 
     def __init__(self, root: str | Path, split: str) -> None:
-        self.root = Path(root).expanduser()
+        self.root = user_path(root)
         file = require(self.root / f"refer_{split}.json", "root", LAYOUT, SOURCE)
         require(self.root / "images", "root", LAYOUT, SOURCE)
         tasks = read_json(file, "root")
@@ -68,11 +69,17 @@ class PhraseCutSamples(Samples):
             if not isinstance(task, dict) or "task_id" not in task or "image_id" not in task:
                 raise ValueError(f"root: expected 'task_id' and 'image_id' in task {i} of {str(file)!r}, got no such")
         self.tasks = [(slug(str(t["image_id"])), t.get("phrase"), t.get("Polygons")) for t in tasks]
-        self.ids = unique(slug(str(task["task_id"])) for task in tasks)
+        self.ids = unique((slug(str(task["task_id"])) for task in tasks), self.tasks)
+
+    def files(self, index: int) -> list[Path]:
+        return [self.root / "images" / f"{self.tasks[index][0]}.jpg"]
+
+    def annotation(self, index: int) -> Any:
+        return self.tasks[index][1:]
 
     def load(self, index: int) -> Sample:
-        name, phrase, polygons = self.tasks[index]
-        image = read_image(self.root / "images" / f"{name}.jpg", "root")
+        _, phrase, polygons = self.tasks[index]
+        image = read_image(self.files(index)[0], "root", upright=False)  # as its polygons
         prompt = check_text(phrase, f"root: 'phrase' of task {self.ids[index]}")
         mask = fill_polygons(polygons, image.shape[1], image.shape[2])
         return Sample(self.ids[index], image, prompt, torch.from_numpy(mask))

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from .base import Sample, SampleData, Samples
+from .checks import check_text, read_json, require, user_path
 from .images import read_image
-from .manifest import check_text, read_json, require, slug, unique
+from .names import slug, unique
 
 #: Who made which splits.
 SPLITS: dict[str, tuple[str, ...]] = {"refcoco": ("unc", "google"), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
@@ -145,12 +146,12 @@ class RefCOCOSamples(Samples):
     """The expressions of a split, each with its object's mask."""
 
     def __init__(self, data: RefCOCOData) -> None:
-        root = Path(data.root).expanduser()
+        root = user_path(data.root)
         folder = require(root / data.collection, "root", LAYOUT, SOURCE)
         refs_file = require(folder / f"refs({data.split_by}).p", "root", LAYOUT, SOURCE)
         instances_file = require(folder / "instances.json", "root", LAYOUT, SOURCE)
         default = root / "images" / "mscoco" / "images" / "train2014"
-        self.folder = Path(data.images).expanduser() if data.images else default
+        self.folder = user_path(data.images) if data.images else default
         require(self.folder, "images", "COCO's train2014 images", COCO)
         refs = read_plain_pickle(refs_file, "root")
         try:
@@ -177,13 +178,20 @@ class RefCOCOSamples(Samples):
             sentences = ref["sentences"] if which == "all" else ref["sentences"][:1]
             self.items += [(int(ref["ann_id"]), int(ref["image_id"]), sentence["sent"]) for sentence in sentences]
             names += [slug(f"ref{ref['ref_id']}-sent{sentence['sent_id']}") for sentence in sentences]
-        self.ids = unique(names)
+        self.ids = unique(names, self.items)
+
+    def files(self, index: int) -> list[Path]:
+        return [self.folder / f"COCO_train2014_{self.items[index][1]:012d}.jpg"]
+
+    def annotation(self, index: int) -> Any:
+        annotation, _, sentence = self.items[index]
+        return [sentence, self.annotations.get(annotation)]
 
     def load(self, index: int) -> Sample:
         annotation, number, sentence = self.items[index]
         if annotation not in self.annotations or number not in self.sizes:
             raise ValueError(f"root: expected annotation {annotation} and image {number} in instances.json, got no such")
-        image = read_image(self.folder / f"COCO_train2014_{number:012d}.jpg", "images")
+        image = read_image(self.files(index)[0], "images", upright=False)  # as its annotations
         height, width = self.sizes[number]
         if tuple(image.shape[1:]) != (height, width):
             raise ValueError(f"images: expected image {number} at {width} x {height}, got {image.shape[2]} x {image.shape[1]}")

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from .base import Sample, SampleData, Samples
+from .checks import read_names, require, user_path
 from .images import open_image, read_image
-from .manifest import require
+from .names import slug, unique
 
 #: Class names by palette index, 1 to 20.
 # fmt: off
@@ -85,7 +86,7 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is no palette (or grey) image.
     """
-    image = open_image(path, "root")
+    image = open_image(path, "root", upright=False)
     if image.mode not in ("P", "L"):
         raise ValueError(f"root: expected a palette PNG, got {str(path)!r} of mode {image.mode}")
     return np.asarray(image, dtype=np.uint8)
@@ -105,19 +106,20 @@ class VOCCropSamples(Samples):
         void: Void,
         prompts: Sequence[str],
     ) -> None:
-        root = Path(root).expanduser()
+        root = user_path(root)
         self.crop, self.margin, self.min_size, self.measure, self.void = crop, margin, min_size, measure, void
         self.prompts = list(prompts)
         self.root = root / "VOC2012" if (root / "VOC2012").exists() or not (root / "JPEGImages").exists() else root
         for folder in ("JPEGImages", "SegmentationClass", "SegmentationObject"):
             require(self.root / folder, "root", LAYOUT, SOURCE)
         listing = require(self.root / "ImageSets" / "Segmentation" / f"{split}.txt", "root", LAYOUT, SOURCE)
-        names = dict.fromkeys(line.split()[0] for line in listing.read_text().splitlines() if line.strip())
-        self.ids = [name for name in names if self._qualifies(name)]
+        listed = list(dict.fromkeys(read_names(listing, "root")))
+        self.names = [name for name in listed if self._qualifies(name)]
+        self.ids = unique(map(slug, self.names), self.names)
         if not self.ids:
             raise ValueError(
                 f"min_size: expected images with one subject and a {measure} over {min_size} pixels on both sides, "
-                f"got none among the {len(names)} of {str(listing)!r}"
+                f"got none among the {len(listed)} of {str(listing)!r}"
             )
 
     def _subject(self, name: str) -> tuple[NDArray[np.bool_], Box] | None:
@@ -138,14 +140,18 @@ class VOCCropSamples(Samples):
         except (ValueError, OSError):
             return True  # `load` meets the same error, and the sample is listed as failed
 
+    def files(self, index: int) -> list[Path]:
+        kinds = (("JPEGImages", "jpg"), ("SegmentationClass", "png"), ("SegmentationObject", "png"))
+        return [self.root / folder / f"{self.names[index]}.{suffix}" for folder, suffix in kinds]
+
     def load(self, index: int) -> Sample:
-        name = self.ids[index]
+        name = self.names[index]
         subject = self._subject(name)
         if subject is None:
             raise ValueError(f"root: expected the files of {name!r} as they were when the run began, got others")
         pixels, window = subject
         classes = read_indices(self.root / "SegmentationClass" / f"{name}.png")
-        image = read_image(self.root / "JPEGImages" / f"{name}.jpg", "root")
+        image = read_image(self.files(index)[0], "root", upright=False)  # as its masks
         for what, shape in (("SegmentationClass", classes.shape), ("JPEGImages", tuple(image.shape[1:]))):
             if shape != pixels.shape:
                 height, width = pixels.shape
@@ -158,7 +164,7 @@ class VOCCropSamples(Samples):
         published = self.void == "foreground"
         mask = torch.from_numpy(classes != 0 if published else classes == kinds[0])
         ignore = None if published else torch.from_numpy(classes == VOID)
-        return Sample(name, image[:, view[0], view[1]].contiguous(), self.prompts[kinds[0] - 1], mask, ignore)
+        return Sample(self.ids[index], image[:, view[0], view[1]].contiguous(), self.prompts[kinds[0] - 1], mask, ignore)
 
 
 class VOCCropData(SampleData):

@@ -7,7 +7,7 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ..data.manifest import slug
+from ..data.names import slug
 from .files import save_result
 from .records import versions
 from .result import Result

@@ -17,9 +17,10 @@ from peekaboo.baselines.border_colour import BorderColour
 from peekaboo.baselines.clip_patches import CLIPPatches, Method, smooth
 from peekaboo.baselines.cross_attention import CrossAttention
 from peekaboo.baselines.noise_difference import NoiseDifference
-from peekaboo.baselines.precomputed import Precomputed, read_grey
+from peekaboo.baselines.precomputed import Precomputed
 from peekaboo.baselines.whole_image import WholeImage
 from peekaboo.data.base import Failure, Sample
+from peekaboo.data.masks import read_alpha
 from peekaboo.functional.diffusion import add_noise
 from peekaboo.functional.random import Draws
 from peekaboo.results.result import Result
@@ -132,7 +133,7 @@ def test_precomputed_reads_what_another_system_wrote(samples: list[Sample], tmp_
     for result in check(Precomputed(str(tmp_path)), samples):
         assert result.iou == 1
     Image.fromarray(np.full((2, 2), 128, np.uint8)).save(tmp_path / "soft.png")
-    assert torch.allclose(read_grey(tmp_path / "soft.png"), torch.full((2, 2), 128 / 255))
+    assert torch.allclose(read_alpha(tmp_path / "soft.png", (2, 2)), torch.full((2, 2), 128 / 255))
 
 
 def test_a_mask_that_is_missing_or_of_another_size_fails_its_own_sample(samples: list[Sample], tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_mask_that_is_missing_or_of_another_size_fails_its_own_sample(samples:
     Image.fromarray(truth.numpy()).save(tmp_path / "third.png")
     size, missing, good = Precomputed(str(tmp_path)).test_step([*samples, third], 0)
     assert isinstance(size, Failure)
-    assert "to be 28 x 20, got 3 x 3" in size.reason
+    assert "folder: expected the image's size 28 x 20, got 3 x 3" in size.reason
     assert isinstance(missing, Failure)
     assert "turned.png" in missing.reason
     assert not isinstance(good, Failure)

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from peekaboo.data.base import Failure, Sample
-from peekaboo.data.manifest import MAX_ID_BYTES, ManifestData, read_manifest, slug, unique
+from peekaboo.data.manifest import ManifestData, read_manifest
+from peekaboo.data.names import MAX_ID_BYTES, slug, unique
 
 GOOD = {"image": "a.png", "prompt": "a dog", "mask": "a_mask.png"}
 
@@ -126,8 +127,11 @@ def test_slugs_fit_a_file_name() -> None:
     assert len(slug("犬" * 300).encode()) <= 80
 
 
-def test_numbers_of_repeated_ids_never_meet_another_id() -> None:
-    assert unique(["a-2", "a-3", "a", "a"]) == ["a-2", "a-3", "a", "a-4"]
-    names = unique(["a", "a", "a-2", "A", "b", "a-2-2"], reserved=["B"])
-    assert names[0] == "a" and names[4] == "b-2"
-    assert len({name.casefold() for name in names}) == 6
+def test_ids_that_are_alike_carry_a_digest_of_what_they_name_and_equal_samples_a_number() -> None:
+    first, same, other = unique(["a", "a", "A"], ["1", "1", "2"])
+    assert first[:2] == "a-" and same == f"{first}-2" and other[:2] == "A-" and other[2:] != first[2:]
+    assert unique(["a", "b"], ["1", "2"]) == ["a", "b"]
+    assert unique(["a", "b"], ["1", "2"], ["B"])[0] == "a" and unique(["b"], ["2"], ["B"])[0].startswith("b-")
+    names = unique(["a", "a", "a-2", "A", "b", "a-2-2"], [1, 1, 2, 3, 4, 5], reserved=["B"])
+    assert len({name.casefold() for name in [*names, "b"]}) == 7
+    assert unique(["a", "a-2"], [1, 2])[1] == unique(["a", "a", "a-2"], [1, 1, 2])[2] == "a-2"

@@ -1,0 +1,70 @@
+"""Names of samples: text as a piece of a file name, and ids that depend on what is named, never on the order of a listing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+MAX_ID_BYTES = 200  # file systems allow 255 for a name, and suffixes follow
+_UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|\ud800-\udfff]')  # in file names, on one system or another
+
+
+def slug(text: str, max_bytes: int = 80) -> str:
+    """Returns ``text`` as a piece of a file name: runs of other characters than letters, digits and ``_.+-`` become ``-``.
+
+    >>> slug("photos/A dog, on the left!")
+    'photos-A-dog-on-the-left'
+    """
+    text = re.sub(r"[^\w.+-]+", "-", unicodedata.normalize("NFC", text))
+    return text.encode()[:max_bytes].decode(errors="ignore").strip("-.") or "sample"
+
+
+def stem(path: str | PurePath) -> str:
+    """Returns a path without its suffix, with forward slashes; also of ``.``, ``/`` and the like, which have no name.
+
+    >>> stem("trips/Rome 1.jpg"), stem(".")
+    ('trips/Rome 1', '.')
+    """
+    path = PurePath(path)
+    return (path.with_suffix("") if path.name else path).as_posix()
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a text can be a file's name on every system, with room for a suffix, and is not hidden."""
+    return not _UNSAFE.search(name) and not name.startswith(".") and len(name.encode()) <= MAX_ID_BYTES
+
+
+def unique(names: Iterable[str], keys: Sequence[object], reserved: Iterable[str] = ()) -> list[str]:
+    """Returns an id for each name: the name itself, or, where several are alike, all of them with a digest of their key.
+
+    So an id never passes on to another sample when one is added, and no id depends on the order. Names that differ in case
+    only are alike, as file systems have it. Samples with equal keys are the same, and all but the first are numbered.
+
+    Args:
+        names: one a sample, each usable as a file name.
+        keys: what tells the samples apart (path, prompt, ...), as plain values.
+        reserved: ids that are taken.
+
+    >>> unique(["a", "b", "A"], ["a.png", "b.png", "A.png"])
+    ['a-fb1d76e5', 'b', 'A-8374427f']
+    """
+    names = list(names)
+    folded = [name.casefold() for name in names]
+    marks = [hashlib.sha256(repr(key).encode(errors="backslashreplace")).hexdigest()[:8] for key in keys]
+    alike: dict[str, set[str]] = {name: {""} for name in (one.casefold() for one in reserved)}
+    for name, mark in zip(folded, marks, strict=True):
+        alike.setdefault(name, set()).add(mark)
+    taken = {name for name, of in alike.items() if "" in of}
+    plain = {name for name, of in alike.items() if len(of) == 1}
+    ids = []
+    for name, key, mark in zip(names, folded, marks, strict=True):
+        candidate, number = name if key in plain else f"{name}-{mark}", 1
+        while candidate.casefold() in taken or (candidate.casefold() in plain and candidate.casefold() != key):
+            number += 1
+            candidate = f"{name}-{mark}-{number}"
+        taken.add(candidate.casefold())
+        ids.append(candidate)
+    return ids
