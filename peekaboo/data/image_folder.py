@@ -101,15 +101,12 @@ class ImageFolderSamples(Samples):
         if left_out:
             rank_zero_info(f"images: {len(found)} images in {str(self.folder)!r}; left out: {left_out}")
         self.pairs = [(path, prompt) for path in found for prompt in prompts]
-        # Files that differ by their suffix alone keep it, so that both names can be read.
-        stems = {path: stem(path) for path in found}
-        alike = Counter(name.casefold() for name in stems.values())
-        names = {path: name if alike[name.casefold()] == 1 else path.as_posix() for path, name in stems.items()}
-        ids = (slug(names[path], 120) for path, _ in self.pairs)
-        if len(prompts) > 1:
-            ids = (f"{name}-{slug(prompt, 60)}" for name, (_, prompt) in zip(ids, self.pairs, strict=True))
+        endings = {prompt: f"-{slug(prompt, 60)}" if len(prompts) > 1 else "" for prompt in prompts}
+        names, fuller = (
+            [slug(form(path), 120) + endings[prompt] for path, prompt in self.pairs] for form in (stem, Path.as_posix)
+        )  # files that differ by their suffix alone keep it
         keys = [(path.as_posix(), prompt) if len(prompts) > 1 else path.as_posix() for path, prompt in self.pairs]
-        self.ids = unique(ids, keys)
+        self.ids = unique(names, keys, fuller=fuller)
 
     def files(self, index: int) -> list[Path]:
         return [self.folder / self.pairs[index][0]]

@@ -37,8 +37,10 @@ def is_file_name(name: str) -> bool:
     return not _UNSAFE.search(name) and not name.startswith(".") and len(name.encode()) <= MAX_ID_BYTES
 
 
-def unique(names: Iterable[str], keys: Sequence[object], reserved: Iterable[str] = ()) -> list[str]:
-    """Returns an id for each name: the name itself, or, where several are alike, all of them with a digest of their key.
+def unique(
+    names: Iterable[str], keys: Sequence[object], reserved: Iterable[str] = (), fuller: Iterable[str] | None = None
+) -> list[str]:
+    """Returns an id for each name: the name itself, or, where others could have it too, a fuller name, or one with a digest.
 
     So an id never passes on to another sample when one is added, and no id depends on the order. Names that differ in case
     only are alike, as file systems have it. Samples with equal keys are the same, and all but the first are numbered.
@@ -47,24 +49,27 @@ def unique(names: Iterable[str], keys: Sequence[object], reserved: Iterable[str]
         names: one a sample, each usable as a file name.
         keys: what tells the samples apart (path, prompt, ...), as plain values.
         reserved: ids that are taken.
+        fuller: a second name for each, before a digest is resorted to.
 
     >>> unique(["a", "b", "A"], ["a.png", "b.png", "A.png"])
     ['a-fb1d76e5', 'b', 'A-8374427f']
+    >>> unique(["a", "b", "a"], [1, 2, 3], fuller=["a.jpg", "b.jpg", "a.png"])
+    ['a.jpg', 'b', 'a.png']
     """
-    names = list(names)
-    folded = [name.casefold() for name in names]
+    forms = [*zip(names, fuller, strict=True)] if fuller is not None else [(name,) for name in names]
     marks = [hashlib.sha256(repr(key).encode(errors="backslashreplace")).hexdigest()[:8] for key in keys]
-    alike: dict[str, set[str]] = {name: {""} for name in (one.casefold() for one in reserved)}
-    for name, mark in zip(folded, marks, strict=True):
-        alike.setdefault(name, set()).add(mark)
-    taken = {name for name, of in alike.items() if "" in of}
-    plain = {name for name, of in alike.items() if len(of) == 1}
+    owners: dict[str, set[str]] = {name.casefold(): {""} for name in reserved}
+    for own, mark in zip(forms, marks, strict=True):
+        for form in own:
+            owners.setdefault(form.casefold(), set()).add(mark)
+    taken = {name.casefold() for name in reserved}
     ids = []
-    for name, key, mark in zip(names, folded, marks, strict=True):
-        candidate, number = name if key in plain else f"{name}-{mark}", 1
-        while candidate.casefold() in taken or (candidate.casefold() in plain and candidate.casefold() != key):
+    for own, mark in zip(forms, marks, strict=True):
+        alone = (form for form in own if owners[form.casefold()] == {mark})
+        candidate, number = next(alone, f"{own[0]}-{mark}"), 1
+        while candidate.casefold() in taken or not owners.get(candidate.casefold(), set()) <= {mark}:
             number += 1
-            candidate = f"{name}-{mark}-{number}"
+            candidate = f"{own[0]}-{mark}-{number}"
         taken.add(candidate.casefold())
         ids.append(candidate)
     return ids
