@@ -237,8 +237,8 @@ class _Reading:
         levels = np.unique(values)
         true = float(levels[-1])
         usual = true == white or true in _TRUE
-        if len(levels) == 1 and (true == 0 or usual):
-            return values != 0
+        if len(levels) == 1:  # all of one kind: only white is all object
+            return self._brightness() if true else values != 0
         if len(levels) == 2 and levels[0] == 0 and (usual or not self.soft or self.layers.palette):
             return values != 0
         alpha = self._brightness()
