@@ -18,8 +18,10 @@ class GradientError(SampleError):
 class GradientGuard:
     """Skips the step of every pair whose gradient is not finite, and counts the skips, without waiting for the device.
 
-    Call :meth:`before_step` between ``backward`` and ``optimizer.step``, and :meth:`after_step` behind it. A parameter whose
-    first dimension is the number of pairs is guarded pair by pair, any other as a whole.
+    Call :meth:`before_step` between ``backward`` and ``optimizer.step``, and :meth:`after_step` behind it. Where gradients are
+    accumulated, or a scaler of half precision looks at them, call :meth:`clean` behind each ``backward``, too: a scaler would
+    skip the step of all pairs for the sake of one. A parameter whose first dimension is the number of pairs is guarded pair by
+    pair, any other as a whole.
 
     Args:
         parameters: of the alpha.
@@ -36,7 +38,7 @@ class GradientGuard:
         self.in_a_row = torch.zeros_like(self.skipped)
         self._held_pairs = [False] * pairs
         self.held = torch.zeros(pairs, dtype=torch.bool, device=device)
-        self.norm = torch.zeros((), device=device)
+        self._bad = torch.zeros_like(self.held)
         self._steps = 0
 
     def hold(self, pairs: list[bool]) -> None:
@@ -44,8 +46,14 @@ class GradientGuard:
         if pairs != self._held_pairs:  # a copy to the device only where something changed
             self._held_pairs, self.held = pairs, torch.tensor(pairs, device=self.held.device)
 
-    def before_step(self) -> None:
-        """Finds the pairs whose gradient is not finite and takes their gradient out."""
+    @property
+    def norm(self) -> Tensor:
+        """Norm of the gradient as it is now, without what was taken out."""
+        squares = [p.grad.square().sum() for p in self.parameters if p.grad is not None]
+        return sum(squares, torch.zeros((), device=self.skipped.device)).sqrt()
+
+    def clean(self) -> None:
+        """Takes the gradient of pairs out where it is not finite; their next step is skipped."""
         pairs = len(self.skipped)
         present = [(p, p.grad) for p in self.parameters if p.grad is not None]
         # One sum says it of all of a pair's numbers, and is the norm as well; it is infinite beyond 1e19, too.
@@ -53,11 +61,14 @@ class GradientGuard:
         bad = ~sum(squares, torch.zeros(pairs, device=self.skipped.device)).isfinite()
         for p, gradient in present:
             p.grad = torch.where(_spread(bad, p, pairs), 0, gradient)
-        finite = [torch.where(bad if square.ndim else bad.any(), 0, square).sum() for square in squares]
-        self.norm = sum(finite, torch.zeros_like(self.norm)).sqrt()
-        self._bad, self._before = bad, [p.detach().clone() for p in self.parameters]
-        self.skipped += bad
-        self.in_a_row = torch.where(bad, self.in_a_row + 1, 0)
+        self._bad = self._bad | bad
+
+    def before_step(self) -> None:
+        """Counts the pairs whose gradient was not finite, and keeps what their step must not move."""
+        self.clean()
+        self._before = [p.detach().clone() for p in self.parameters]
+        self.skipped += self._bad
+        self.in_a_row = torch.where(self._bad, self.in_a_row + 1, 0)
 
     def after_step(self) -> None:
         """Puts back the parameters of the pairs that were skipped, which a momentum may have moved.
@@ -70,6 +81,7 @@ class GradientGuard:
                 pairs = len(self.skipped)
                 held = _spread(self.held, p, pairs) if _is_per_pair(p, pairs) else self.held.all()
                 p.copy_(torch.where(_spread(self._bad, p, pairs) | held, before, p))
+        self._bad = torch.zeros_like(self._bad)
         self._steps += 1
         if self._steps % self.check_every == 0:
             self.check(self.limit)

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from ..functional.masks import iou
 
+MOVES = 1e-3  # of an opacity between two looks, from which on it moves
+
 
 class Settling:
     """Compares every pair's mask with its mask some iterations before.
 
     A pair has settled when the two agree at ``patience`` looks in a row. Each pair is judged by itself, so that a batch gives
-    what its pairs give alone.
+    what its pairs give alone. Two empty masks agree only where no opacity rises towards the threshold, two full ones only where
+    none falls: what has not appeared yet has not settled.
 
     Args:
         pairs: N.
@@ -30,6 +33,7 @@ class Settling:
         self.settled_at: list[int | None] = [None] * pairs
         self._in_a_row = [0] * pairs
         self._before: Tensor | None = None
+        self._extremes = torch.zeros(pairs, 2)
         self._skipped = [0] * pairs
         self._steps = 0
 
@@ -46,16 +50,24 @@ class Settling:
         self._steps += 1
         if self.agreement is not None and self._steps % self.every == 0:
             with torch.no_grad():
-                mask = (alpha()[:, 0] > self.threshold).cpu()  # not every device has the float64 of an IoU
+                now = alpha()[:, 0]
+                mask = (now > self.threshold).cpu()  # not every device has the float64 of an IoU
+                extremes = torch.stack([now.amax((1, 2)), -now.amin((1, 2))], 1).cpu()
             if self._before is not None:
                 could_move = skipped.cpu() == torch.tensor(self._skipped)
-                same = ((iou(mask, self._before.cpu()) >= self.agreement) & could_move).tolist()
+                still = ~self._appears(mask, extremes)
+                same = ((iou(mask, self._before.cpu()) >= self.agreement) & could_move & still).tolist()
                 self._in_a_row = [k + 1 if s else 0 for k, s in zip(self._in_a_row, same, strict=True)]
                 for i, k in enumerate(self._in_a_row):
                     if k >= self.patience and self.settled_at[i] is None:
                         self.settled_at[i] = self._steps
-            self._before, self._skipped = mask, skipped.tolist()
+            self._before, self._skipped, self._extremes = mask, skipped.tolist(), extremes
         return self.settled()
+
+    def _appears(self, mask: Tensor, extremes: Tensor) -> Tensor:
+        """For each pair, whether its mask is empty and its opacity rises, or is full and its opacity falls."""
+        moves = extremes > self._extremes + MOVES
+        return (~mask.flatten(1).any(1) & moves[:, 0]) | (mask.flatten(1).all(1) & moves[:, 1])
 
     def settled(self) -> list[bool]:
         """For each pair, whether it has settled."""
@@ -67,6 +79,7 @@ class Settling:
             "settled_at": self.settled_at,
             "in_a_row": self._in_a_row,
             "before": self._before,
+            "extremes": self._extremes,
             "skipped": self._skipped,
             "steps": self._steps,
         }
@@ -74,5 +87,5 @@ class Settling:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a state of :meth:`state_dict`."""
         self.settled_at, self._in_a_row = list(state["settled_at"]), list(state["in_a_row"])
-        self._before, self._steps = state["before"], state["steps"]
-        self._skipped = list(state.get("skipped", self._skipped))  # checkpoints of before do not have them
+        self._before, self._steps, self._extremes = state["before"], state["steps"], state["extremes"].cpu()
+        self._skipped = list(state["skipped"])

@@ -136,6 +136,24 @@ def test_gradients_that_are_accumulated_are_guarded_too(
     assert segmenter.running.guard.skipped.tolist() == [0, 1]
 
 
+def test_under_a_loss_scaler_neighbours_of_a_skipped_pair_go_on_as_if_alone(
+    make_segmenter: Callable[..., Any], make_trainer: Callable[..., Any]
+) -> None:
+    """A real one, as 16-mixed has it: it skips the step of all parameters where one gradient is not finite."""
+    from lightning.pytorch.plugins import MixedPrecision
+
+    def fitted(prompt: Any) -> Any:
+        segmenter = make_segmenter(Raster(), Spoiled(range(1, 3), torch.inf), prompt=prompt, mask=None, iterations=5)
+        plugin = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
+        make_trainer(plugins=plugin).fit(segmenter)
+        assert plugin.scaler is not None and plugin.scaler.get_scale() == 1024.0
+        return segmenter.running
+
+    together, alone = fitted(["good", "bad"]), fitted("good")
+    assert together.guard.skipped.tolist() == [0, 2]
+    torch.testing.assert_close(together.opacity()[:1], alone.opacity(), rtol=0, atol=1e-5)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
 def test_no_step_looks_for_a_driver_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name, *_: pytest.fail(f"loads {name}"))

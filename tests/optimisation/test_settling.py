@@ -57,6 +57,22 @@ def test_a_disagreement_starts_the_count_anew() -> None:
     assert [settling.after_step(masks(look), NONE[:1])[0] for look in looks] == [False, False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("maps", "settles"),
+    [
+        ([0.11, 0.2, 0.3, 0.4, 0.45], False),  # empty so far, and rising
+        ([0.4, 0.3, 0.2, 0.1, 0.1], True),
+        ([0.3, 0.3, 0.3, 0.3, 0.3], True),
+        ([0.9, 0.8, 0.7, 0.6, 0.55], False),  # full so far, and falling
+        ([0.6, 0.7, 0.8, 0.9, 0.9], True),
+    ],
+)
+def test_what_has_not_appeared_yet_has_not_settled(maps: list[float], settles: bool) -> None:
+    settling = Settling(1, 0.98, every=1, patience=2)
+    found = [settling.after_step(lambda value=value: torch.full((1, 1, 4, 4), value), NONE[:1])[0] for value in maps]
+    assert found[-1] == settles
+
+
 def test_without_an_agreement_it_never_looks() -> None:
     settling = Settling(1, None, every=1)
     assert [settling.after_step(lambda: pytest.fail("looked"), NONE[:1]) for _ in range(5)] == [[False]] * 5
