@@ -70,9 +70,3 @@ class Baseline(SampleModule):
 def size_of(sample: Sample) -> tuple[int, int]:
     """Returns the height and width of a sample's image."""
     return sample.image.shape[-2], sample.image.shape[-1]
-
-
-def rescale(values: Tensor) -> Tensor:
-    """Brings each (..., H, W) map to [0, 1], its minimum to 0 and its maximum to 1; a constant map becomes 0."""
-    low, high = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
-    return torch.where(high > low, (values - low) / (high - low).clamp(min=torch.finfo(values.dtype).tiny), 0)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..data.base import Sample
+from ..functional.maps import rescale
 from ..results.result import Threshold
-from .base import Baseline, rescale
+from .base import Baseline
 
 
 class BorderColour(Baseline):

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import get_args
 
 import torch
 from torch import Tensor
 
 from ..data.base import Sample
-from ..functional.diffusion import add_noise
 from ..functional.framing import Framing, frame, unframe
+from ..functional.maps import rescale
 from ..functional.random import Draws
 from ..results.result import Threshold
-from ..teachers.attention import Words, check_readable, prompt_map
+from ..teachers.attention import Words, check_readable
 from ..teachers.diffusion import Diffusion
-from .base import Baseline, rescale, size_of
-
-
-def look(
-    teacher: Diffusion,
-    images: Tensor,
-    prompts: list[str],
-    seeds: list[int],
-    timesteps: list[int],
-    words: Words = "content",
-    finest: float = 1.0,
-    blocks: list[int] | None = None,
-    report: Callable[[int], None] | None = None,
-) -> Tensor:
-    """Returns the attention of each place of the latent to its prompt, (N, h, w) from 0 to 1, over all timesteps.
-
-    Args:
-        teacher: not compiled.
-        images: (N, 3, H, W) in [0, 1], framed.
-        prompts, seeds: one for each; the noise depends on the seed alone.
-        timesteps: of 1000, at which the image is noised.
-        words, finest, blocks: see :func:`peekaboo.teachers.attention.prompt_map`.
-        report: is told the number of each finished timestep.
-    """
-    z = teacher.encode(images)
-    total = torch.zeros(len(z), *z.shape[2:], device=z.device)
-    for number, step in enumerate(timesteps):
-        draws = Draws(seeds, number, len(timesteps), device=z.device)
-        t = torch.full((len(z),), step, dtype=torch.int64, device=z.device)
-        z_t = add_noise(z, draws.normal(*z.shape[1:]), *teacher.signal_noise(t))
-        total += prompt_map(teacher, z_t, t, prompts, words, blocks, finest)
-        if report is not None:
-            report(number + 1)
-    return rescale(total)
+from ..teachers.relevance import attention_relevance
+from .base import Baseline, size_of
 
 
 class CrossAttention(Baseline):
@@ -94,7 +61,7 @@ class CrossAttention(Baseline):
 
     def masks(self, samples: list[Sample]) -> list[Tensor]:
         framed = [frame(sample.image.to(self.device), self.teacher.resolution, self.framing) for sample in samples]
-        prompts, seeds = [sample.prompt for sample in samples], [self.sample_seed(sample.id) for sample in samples]
-        chosen = (self.words, self.finest, self.blocks)
-        maps = look(self.teacher, torch.stack(framed), prompts, seeds, self.timesteps, *chosen, report=self.report)
-        return [unframe(own, size_of(s), self.framing) for own, s in zip(maps, samples, strict=True)]
+        draws = Draws([self.sample_seed(sample.id) for sample in samples], device=self.device, purpose="relevance")
+        asked = (torch.stack(framed), [sample.prompt for sample in samples], draws, self.timesteps)
+        maps = attention_relevance(self.teacher, *asked, self.words, self.finest, self.blocks, self.report)
+        return [unframe(own, size_of(s), self.framing) for own, s in zip(rescale(maps), samples, strict=True)]

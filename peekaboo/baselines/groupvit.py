@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ..data.base import Sample
 from ..functional.framing import Framing, frame, unframe
+from ..functional.maps import rescale
 from ..results.result import Threshold
 from ..teachers.image_text import ImageTextModel
-from .base import Baseline, rescale, size_of
+from .base import Baseline, size_of
 
 
 class GroupViT(Baseline):

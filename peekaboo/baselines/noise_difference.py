@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from ..data.base import Sample
-from ..functional.diffusion import add_noise
 from ..functional.framing import Framing, frame, unframe
+from ..functional.maps import rescale
 from ..functional.random import Draws
 from ..results.result import Threshold
 from ..teachers.base import Teacher
-from ..teachers.text import Text
-from .base import Baseline, rescale, size_of
+from ..teachers.relevance import noise_difference
+from .base import Baseline, size_of
 
 
 class NoiseDifference(Baseline):
@@ -47,24 +47,8 @@ class NoiseDifference(Baseline):
         return self.teacher.name
 
     def masks(self, samples: list[Sample]) -> list[Tensor]:
-        images = [frame(sample.image.to(self.device), self.teacher.resolution, self.framing) for sample in samples]
-        maps = rescale(self.differences(torch.stack(images), samples))
-        return [unframe(own, size_of(sample), self.framing) for own, sample in zip(maps, samples, strict=True)]
-
-    def differences(self, images: Tensor, samples: list[Sample]) -> Tensor:
-        """Returns the mean norm over the latent's channels, (N, h, w), of framed images (N, 3, H, W)."""
-        z = self.teacher.encode(images)
-        text = self.teacher.embed([sample.prompt for sample in samples])
-        uncond = self.teacher.embed([""] * len(samples))
-        total = torch.zeros(len(z), *z.shape[2:], device=z.device)
-        steps = [t for t in self.timesteps for _ in range(self.draws)]
-        for number, step in enumerate(steps):
-            draws = Draws([self.sample_seed(sample.id) for sample in samples], number, len(steps), device=z.device)
-            t = torch.full((len(z),), step, dtype=torch.int64, device=z.device)
-            z_t = add_noise(z, draws.normal(*z.shape[1:]), *self.teacher.signal_noise(t))
-            both = self.teacher.predict_noise(torch.cat([z_t, z_t]), torch.cat([t, t]), Text.cat([uncond, text]))
-            eps_uncond, eps_text = both.chunk(2)
-            total += (eps_text - eps_uncond).norm(dim=1)
-            if self.report is not None:
-                self.report(number + 1)
-        return total / len(steps)
+        images = torch.stack([frame(sample.image.to(self.device), self.teacher.resolution, self.framing) for sample in samples])
+        draws = Draws([self.sample_seed(sample.id) for sample in samples], device=self.device, purpose="relevance")
+        prompts = [sample.prompt for sample in samples]
+        maps = noise_difference(self.teacher, images, prompts, draws, self.timesteps, self.draws, self.report)
+        return [unframe(own, size_of(sample), self.framing) for own, sample in zip(rescale(maps), samples, strict=True)]

@@ -46,6 +46,10 @@ class Draws:
         """Returns the draws of the same samples and step for a purpose within this one: ``noise``, ``background``, ..."""
         return Draws(self.seeds, self.step, self.total, self.rank, self.device, f"{self.purpose}/{purpose}")
 
+    def at(self, step: int) -> Draws:
+        """Returns the draws of the same samples and purpose at another step; its progress is that step's."""
+        return Draws(self.seeds, step, self.total, self.rank, self.device, self.purpose)
+
     @property
     def progress(self) -> float:
         """The share of the optimisation that lies behind, in [0, 1]."""

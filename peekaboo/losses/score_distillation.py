@@ -47,6 +47,9 @@ class ScoreDistillation(Loss):
         classifier_only: use guidance * (eps_text - eps_uncond) alone, without the term that pulls to the prior
             (classifier score distillation, Yu et al. 2023).
         sample_posterior: encode to a sample of the autoencoder's posterior (published) instead of its mean.
+        bank: number of fixed (t, eps) that each mask has, visited in rounds; None for new ones in every step.
+        antithetic: draw ``noise_samples`` in twos that share t and have eps and -eps.
+        subtracted: coefficient c of the noise in eps_hat - c eps; 1 is published.
     """
 
     def __init__(
@@ -62,12 +65,19 @@ class ScoreDistillation(Loss):
         noise_samples: int = 1,
         classifier_only: bool = False,
         sample_posterior: bool = True,
+        bank: int | None = None,
+        antithetic: bool = False,
+        subtracted: float = 1.0,
     ) -> None:
         super().__init__()
         if not 0 <= t_min <= t_max <= 999:
             raise ValueError(f"t_min, t_max: expected 0 <= t_min <= t_max <= 999, got {t_min}, {t_max}")
         if noise_samples < 1:
             raise ValueError(f"noise_samples: expected at least 1, got {noise_samples}")
+        if antithetic and noise_samples % 2:
+            raise ValueError(f"noise_samples: expected an even number with antithetic noise, got {noise_samples}")
+        if bank is not None and bank < 1:
+            raise ValueError(f"bank: expected at least 1 or null, got {bank}")
         if schedule not in get_args(Schedule):
             raise ValueError(f"schedule: expected one of {', '.join(get_args(Schedule))}, got {schedule!r}")
         if weighting not in get_args(Weighting):
@@ -83,17 +93,22 @@ class ScoreDistillation(Loss):
         self.t_min, self.t_max, self.schedule, self.weighting = t_min, t_max, schedule, weighting
         self.negative_prompt, self.noise_samples = negative_prompt, noise_samples
         self.classifier_only, self.sample_posterior = classifier_only, sample_posterior
+        self.bank, self.antithetic, self.subtracted = bank, antithetic, subtracted
 
     @property
     def resolution(self) -> int:
         return self.teacher.resolution
 
     @property
+    def diffusion(self) -> Teacher:
+        return self.teacher
+
+    @property
     def teacher_name(self) -> str:
         return self.teacher.name
 
     def forward(self, composite: Tensor, prompts: list[str], draws: Draws) -> Tensor:
-        posterior_noise = draws.normal(*self.teacher.latent_shape()) if self.sample_posterior else None
+        posterior_noise = draws.of("posterior").normal(*self.teacher.latent_shape()) if self.sample_posterior else None
         z = self.teacher.encode(composite, posterior_noise)
         gradient = self.gradient(z.detach(), prompts, draws)
         # The value of |gradient|^2 / 2, the gradient of <gradient, z>: exactly `gradient`, without the rounding of z - (z - g).
@@ -104,8 +119,7 @@ class ScoreDistillation(Loss):
     def gradient(self, z: Tensor, prompts: list[str], draws: Draws) -> Tensor:
         """Returns the gradient on the latents, (N, C, h, w): w(t) (eps_hat - eps), averaged over the noise samples."""
         n, k = len(z), self.noise_samples
-        t = self._timesteps(draws, k)
-        eps = draws.normal(k, *z.shape[1:]).flatten(0, 1)
+        t, eps = self._noise(draws, tuple(z.shape[1:]))
         signal, noise = self.teacher.signal_noise(t)
         z_t = add_noise(z.repeat_interleave(k, 0), eps, signal, noise)
         scale = self.guidance_start + draws.progress * (self.guidance - self.guidance_start)
@@ -117,20 +131,31 @@ class ScoreDistillation(Loss):
         """The guided prediction and what is subtracted from it."""
         text = self.teacher.embed(prompts)
         if scale == 1 and not self.classifier_only:  # the unconditional half would not count
-            return self.teacher.predict_noise(z_t, t, text), eps
+            return self.teacher.predict_noise(z_t, t, text), self.subtracted * eps
         uncond = self.teacher.embed([self.negative_prompt] * len(prompts))
         both = self.teacher.predict_noise(torch.cat([z_t, z_t]), torch.cat([t, t]), Text.cat([uncond, text]))
         eps_uncond, eps_text = both.chunk(2)
         if self.classifier_only:
             return scale * eps_text, scale * eps_uncond
-        return guide(eps_uncond, eps_text, scale), eps
+        return guide(eps_uncond, eps_text, scale), self.subtracted * eps
 
-    def _timesteps(self, draws: Draws, count: int) -> Tensor:
-        """Draws ``count`` timesteps for each sample, (N count,) int64."""
+    def _noise(self, draws: Draws, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Draws timesteps (N k,) and noise (N k, C, h, w) for the k samples of each of N latents."""
         t_max = self.t_max
         if self.schedule == "annealed":
             t_max = round(self.t_max + draws.progress * (self.t_min - self.t_max))
-        known = self.teacher.timesteps
+        if self.bank is not None:
+            draws = draws.at(draws.step % self.bank)
+        if not self.antithetic:
+            k = self.noise_samples
+            return self._timesteps(draws, k, t_max), draws.of("noise").normal(k, *shape).flatten(0, 1)
+        k = self.noise_samples // 2
+        eps = draws.of("noise").normal(k, *shape)
+        return self._timesteps(draws, k, t_max).repeat_interleave(2), torch.stack([eps, -eps], 2).flatten(0, 2)
+
+    def _timesteps(self, draws: Draws, count: int, t_max: int) -> Tensor:
+        """Draws ``count`` timesteps from t_min to ``t_max`` for each sample, (N count,) int64."""
+        draws, known = draws.of("timestep"), self.teacher.timesteps
         if known is None:
             return draws.integers(self.t_min, t_max, count).flatten()
         known = tuple(t for t in known if self.t_min <= t <= self.t_max)

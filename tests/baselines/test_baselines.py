@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
-from peekaboo.baselines.base import Baseline, rescale
+from peekaboo.baselines.base import Baseline
 from peekaboo.baselines.border_colour import BorderColour
 from peekaboo.baselines.clip_patches import CLIPPatches, Method, smooth
 from peekaboo.baselines.cross_attention import CrossAttention
@@ -22,10 +22,12 @@ from peekaboo.baselines.whole_image import WholeImage
 from peekaboo.data.base import Failure, Sample
 from peekaboo.data.masks import read_alpha
 from peekaboo.functional.diffusion import add_noise
+from peekaboo.functional.maps import rescale
 from peekaboo.functional.random import Draws
 from peekaboo.results.result import Result
 from peekaboo.teachers import CLIP, Diffusion
 from peekaboo.teachers.base import locate
+from peekaboo.teachers.relevance import noise_difference
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "baselines"
 
@@ -83,16 +85,17 @@ def test_noise_difference_is_the_norm_of_the_prompts_difference(samples: list[Sa
     with torch.no_grad():
         image = torch.rand(1, 3, 16, 16)
         z = teacher.encode(image)
-        expected = torch.zeros(1, *z.shape[2:])
+        expected, draws = torch.zeros(1, *z.shape[2:]), Draws([5])
         for number, step in enumerate([300, 300, 700, 700]):
-            eps = Draws([baseline.sample_seed("disc")], number, 4).normal(*z.shape[1:])
+            eps = draws.of(str(number)).normal(*z.shape[1:])
             t = torch.tensor([step])
             z_t = add_noise(z, eps, *teacher.signal_noise(t))
             difference = teacher.predict_noise(z_t, t, teacher.embed(["a red apple"])) - teacher.predict_noise(
                 z_t, t, teacher.embed([""])
             )
             expected += difference.square().sum(1).sqrt() / 4
-        assert torch.allclose(baseline.differences(image, samples[:1]), expected, atol=1e-6)
+        found = noise_difference(teacher, image, ["a red apple"], draws, [300, 700], 2)
+        assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_cross_attention_takes_no_compiled_teacher(pipeline: Path) -> None:

@@ -237,3 +237,51 @@ def test_the_timestep_belongs_to_the_sample(pipeline: Path) -> None:
 def test_refuses_settings_that_mean_nothing(pipeline: Path, argument: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ScoreDistillation(Diffusion(str(pipeline)), **argument)
+
+
+def gradients(teacher: Diffusion, draws: Draws, **options: Any) -> Tensor:
+    z = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    return ScoreDistillation(teacher, guidance=20.0, **options).gradient(z, PROMPTS, draws)
+
+
+def test_a_bank_visits_its_timesteps_and_noise_in_rounds(pipeline: Path) -> None:
+    teacher = Diffusion(str(pipeline))
+    rounds = [gradients(teacher, Draws([0, 1], step, 100, purpose="step"), bank=3) for step in range(7)]
+    for step in range(4):
+        assert torch.equal(rounds[step], rounds[step + 3])
+    assert not torch.equal(rounds[0], rounds[1])
+    fresh = [gradients(teacher, Draws([0, 1], step, 100, purpose="step")) for step in (0, 3)]
+    assert torch.equal(fresh[0], rounds[0]) and not torch.equal(fresh[1], rounds[3])
+
+
+def test_a_bank_leaves_schedules_their_own_progress(pipeline: Path) -> None:
+    teacher = Diffusion(str(pipeline))
+    early, late = (
+        gradients(teacher, Draws([0, 1], step, 100), schedule="annealed", t_min=20, t_max=900, bank=1) for step in (0, 99)
+    )
+    last = gradients(teacher, Draws([0, 1], 0, 100), t_min=20, t_max=20, bank=1)
+    torch.testing.assert_close(late, last, rtol=0, atol=0)
+    assert not torch.equal(early, late)
+
+
+def test_antithetic_noise_comes_in_twos_of_both_signs(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+    loss = ScoreDistillation(Diffusion(str(pipeline)), guidance=1.0, noise_samples=4, antithetic=True)
+    monkeypatch.setattr(loss.teacher, "predict_noise", lambda z_t, t, text: seen.append((z_t, t)) or torch.zeros_like(z_t))
+    loss.gradient(torch.zeros(2, 4, 8, 8), PROMPTS, Draws([0, 1]))
+    z_t, t = seen[0]
+    for n in range(2):
+        for k in (0, 2):
+            first, second = 4 * n + k, 4 * n + k + 1
+            assert torch.equal(z_t[first], -z_t[second]) and t[first] == t[second]
+        assert not torch.equal(z_t[4 * n], z_t[4 * n + 2])
+    with pytest.raises(ValueError, match="noise_samples: expected an even number with antithetic noise, got 3"):
+        ScoreDistillation(loss.teacher, noise_samples=3, antithetic=True)
+
+
+def test_a_share_of_the_noise_may_be_subtracted(pipeline: Path) -> None:
+    teacher, draws = Diffusion(str(pipeline)), Draws([0, 1])
+    whole, half, none = (gradients(teacher, draws, subtracted=c, weighting="one") for c in (1.0, 0.5, 0.0))
+    torch.testing.assert_close(half, (whole + none) / 2, rtol=0, atol=1e-4)
+    eps = draws.of("noise").normal(1, 4, 8, 8)[:, 0]
+    torch.testing.assert_close(none - whole, eps, rtol=0, atol=1e-4)
