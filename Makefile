@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format lint types doctest clean
+.PHONY: demo test test-gpu check format lint types doctest clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest tests
+
+# On a machine with an NVIDIA GPU or Apple's: everything that needs one.
+test-gpu: $(VENV)/.installed
+	$(BIN)/python -m pytest tests -m "gpu or mps" -rs
 
 check: format lint types test doctest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ class Bilateral(Alpha):
             `dilation` leaves. Its sigma and tolerance are the same.
         error: that the filter may make, as a share of the logits, in exchange for speed: see
             :func:`peekaboo.functional.bilateral.bilateral_filter`. 0 for all passes as they are written.
-        compile: fuse the filter's steps by `torch.compile`: some seconds to start, then twice as fast on two CPU cores.
+        compile: fuse the filter's steps by `torch.compile`: some seconds to start, then twice as fast on two CPU cores. None: on
+            CUDA, where a step would be dozens of small kernels, if its compiler Triton is there; nowhere else.
     """
 
     weights: Tensor
@@ -47,7 +49,7 @@ class Bilateral(Alpha):
         dilation: int = 1,
         gap_passes: int = 0,
         error: float = 0.002,
-        compile: bool = False,
+        compile: bool | None = None,
     ) -> None:
         super().__init__()
         if passes < 0 or gap_passes < 0:
@@ -68,7 +70,16 @@ class Bilateral(Alpha):
             gap_weights = bilateral_weights(guide, 3, self.sigma_space, self.tolerance)
             self.register_buffer("gap_weights", pad_weights(gap_weights), persistent=False)
 
+    def begin_at(self, logits: Tensor) -> None:
+        self.field.begin_at(logits)
+
     def logits(self) -> Tensor:
-        options: dict[str, Any] = {"compiled": self.compile_filter, "error": self.error}
-        x = bilateral_filter(self.field.logits(), self.weights, self.passes, dilation=self.dilation, **options)
+        x = self.field.logits()
+        options: dict[str, Any] = {"compiled": self._compiled(x.device), "error": self.error}
+        x = bilateral_filter(x, self.weights, self.passes, dilation=self.dilation, **options)
         return bilateral_filter(x, self.gap_weights, self.gap_passes, **options) if self.gap_passes else x
+
+    def _compiled(self, device: torch.device) -> bool:
+        if self.compile_filter is None:
+            return device.type == "cuda" and find_spec("triton") is not None
+        return self.compile_filter
