@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .command_line.configs import ConfigFile, find_config, with_input
 from .command_line.messages import one_line
@@ -18,7 +19,9 @@ from .evaluation.batching import check_precision
 from .functional.random import pair_seeds
 from .optimisation.segmenter import Segmenter
 from .results.result import Result
+from .starts import Given, Start
 
+Beginning = Result | Tensor | Start
 _OF_COMMANDS = ("verbose", "weights_only", "return_predictions")  # what a saved configuration has beside its parts
 
 
@@ -65,6 +68,7 @@ def segment(
     mask: Picture | None = None,
     foreground: Foreground = None,
     seed: int = 0,
+    start: Beginning | list[Beginning] | None = None,
     **overrides: Any,
 ) -> Any:
     """Segments what a prompt names.
@@ -79,6 +83,8 @@ def segment(
         foreground: what of the mask is the object, where it could be more than one thing: an index, ``bright`` or ``opaque``;
             see :func:`peekaboo.data.masks.read_mask`.
         seed: of the random initial values and noise.
+        start: where the alpha begins, in the place of the config's: a result or a map (H, W) in [0, 1] of the same image, of the
+            frame before, say; or a :class:`peekaboo.starts.Start`. A list has one for each pair.
         overrides: see :func:`load`; only with a config.
 
     Returns:
@@ -114,8 +120,15 @@ def segment(
     ]
     if truth is not None:
         pairs[0] = replace(pairs[0], mask=truth.foreground, ignore=truth.void)
-    results: list[Result] = segmenter.segment(pairs, pair_seeds(seed, len(pairs)))
+    results: list[Result] = segmenter.segment(pairs, pair_seeds(seed, len(pairs)), start=_start(start))
     return results if isinstance(image, list) or isinstance(prompt, list) else results[0]
+
+
+def _start(given: Any) -> Start | None:
+    if given is None or isinstance(given, Start):
+        return given
+    maps = given if isinstance(given, list) else [given]
+    return Given([item.alpha if isinstance(item, Result) else item for item in maps])
 
 
 def best_device() -> str:

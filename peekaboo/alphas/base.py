@@ -29,6 +29,20 @@ class Alpha(nn.Module):
                 :class:`peekaboo.functional.random.Draws`, which has a generator for each.
         """
 
+    def begin_at(self, logits: Tensor) -> None:
+        """Takes up logits, (N, 1, H, W) of the shape that :meth:`reset` was given, in the place of random initial values.
+
+        Called behind :meth:`reset`, where the segmenter has a ``start``. A parametrization that can is free to take them up
+        as nearly as it is able to.
+
+        Raises:
+            ValueError: in one line, for an alpha that cannot.
+        """
+        raise ValueError(
+            f"start: expected an alpha that can begin at a map (that implements `begin_at`), got {type(self).__name__}; "
+            "`--model.start null` begins at random"
+        )
+
     @abstractmethod
     def logits(self) -> Tensor:
         """Returns (N, 1, H, W), unbounded, differentiable in the parameters."""

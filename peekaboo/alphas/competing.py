@@ -30,6 +30,9 @@ class Competing(Alpha):
             raise ValueError("alpha: Competing expected several prompts of one image, got a batch of different images")
         self.field.reset(image, seeds)
 
+    def begin_at(self, logits: Tensor) -> None:
+        self.field.begin_at(logits)
+
     def logits(self) -> Tensor:
         return self.field.logits()
 

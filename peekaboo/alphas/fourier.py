@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ..functional.random import Draws
 from .base import Alpha
 
+FIT_STEPS, FIT_RATE = 60, 0.01  # of a fit to the logits that an optimisation begins at
+
 
 class Fourier(Alpha):
     """Gaussian Fourier features of (x, y) and a per-pixel MLP (Tancik et al. 2020; Burgert et al. 2022).
@@ -55,6 +57,17 @@ class Fourier(Alpha):
         ones = torch.ones(len(seeds), 1, self.width, device=image.device)
         self.gains = nn.ParameterList(nn.Parameter(ones.clone()) for _ in range(self.depth))
         self.shifts = nn.ParameterList(nn.Parameter(torch.zeros_like(ones)) for _ in range(self.depth))
+
+    def begin_at(self, logits: Tensor) -> None:
+        """Fits the networks to the logits by some steps of Adam, each pair's to its own; no teacher is asked."""
+        with torch.enable_grad(), torch.inference_mode(False):
+            target = logits.detach().clone()
+            optimizer = torch.optim.Adam(self.parameters(), lr=FIT_RATE)
+            for _ in range(FIT_STEPS):
+                optimizer.zero_grad()
+                (self.logits() - target).square().mean((1, 2, 3)).sum().backward()
+                optimizer.step()
+        self.zero_grad(set_to_none=True)
 
     def _encode(self, device: torch.device) -> Tensor:
         """Fourier features of all pixels: (N, H * W, 2 * features)."""

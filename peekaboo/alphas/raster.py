@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..functional.random import Draws
@@ -21,6 +22,10 @@ class Raster(Alpha):
 
     def reset(self, image: Tensor, seeds: list[int]) -> None:
         self.field = nn.Parameter(self.scale * Draws(seeds, device=image.device).normal(1, *image.shape[-2:]))
+
+    def begin_at(self, logits: Tensor) -> None:
+        with torch.no_grad():
+            self.field.copy_(logits)
 
     def logits(self) -> Tensor:
         return self.field

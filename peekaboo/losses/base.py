@@ -7,6 +7,7 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from ..functional.random import Draws
+from ..teachers.base import Teacher
 
 
 class Loss(nn.Module):
@@ -25,6 +26,11 @@ class Loss(nn.Module):
     @property
     def resolution(self) -> int | None:
         """Side in pixels that the loss looks at, or None where it has no preference."""
+        return None
+
+    @property
+    def diffusion(self) -> Teacher | None:
+        """The diffusion model that judges, for what begins with what it sees; None for a loss without one."""
         return None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..functional.random import Draws
+from ..teachers.base import Teacher
 from .base import Loss
 
 
@@ -27,6 +28,11 @@ class WeightedSum(Loss):
     def resolution(self) -> int | None:
         sides = [loss.resolution for loss in self.losses if isinstance(loss, Loss) and loss.resolution]
         return max(sides, default=None)
+
+    @property
+    def diffusion(self) -> Teacher | None:
+        found = (loss.diffusion for loss in self.losses if isinstance(loss, Loss))
+        return next((teacher for teacher in found if teacher is not None), None)
 
     @property
     def teacher_name(self) -> str:

@@ -19,6 +19,7 @@ from ..functional.random import Draws
 from ..guides.base import Guide
 from ..results.records import record_of
 from ..results.result import Result, Threshold, fixed_threshold, make_result
+from ..starts.base import Start
 from .guard import GradientGuard
 from .objective import Objective
 from .settling import Settling
@@ -67,6 +68,8 @@ class Optimisation:
         pairs: images of any size, with their prompts.
         seeds: one for each.
         device: where all of it happens.
+        start: gives maps to begin at; None for the alpha's own random values.
+        precision: context of the teacher's forward passes.
         timelapse: keep the alphas of some forty steps for the results.
     """
 
@@ -78,9 +81,12 @@ class Optimisation:
         pairs: list[Sample],
         seeds: list[int],
         device: torch.device,
+        start: Start | None = None,
+        precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
         timelapse: bool = True,
     ) -> None:
         self.alpha, self.objective, self.settings, self.device = alpha.to(device), objective, settings, device
+        self.precision = precision
         self.pairs, self.seeds, self.timelapse = [_plain(pair) for pair in pairs], seeds, timelapse
         self.prompts = [pair.prompt for pair in pairs]
         framed = [frame(pair.image.to(device), settings.resolution, settings.framing) for pair in self.pairs]
@@ -90,6 +96,8 @@ class Optimisation:
                 part.begin(settings.framing)
         with self.full_precision():
             alpha.reset(self.images, seeds)
+        if start is not None:
+            self._begin_at(start)
         self.guard = GradientGuard(self.parameters(), len(pairs), settings.max_skipped)
         self.settling = Settling(len(pairs), settings.settled, threshold=fixed_threshold(settings.threshold))
         self.frames: list[Tensor] = []
@@ -98,24 +106,25 @@ class Optimisation:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
+    def _begin_at(self, start: Start) -> None:
+        draws = Draws(self.seeds, device=self.device, purpose="start map")  # of no rank: processes that share a fit begin alike
+        with self.precision():
+            logits = start(self.images, self.pairs, self.settings.framing, draws, self.objective.loss.diffusion)
+        with self.full_precision():
+            self.alpha.begin_at(logits)
+
     # ---- the algorithm ---------------------------------------------------------------------------------------------------
 
-    def run(
-        self,
-        make_optimizer: MakeOptimizer,
-        precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
-        report: Callable[[int], None] | None = None,
-    ) -> list[Result]:
+    def run(self, make_optimizer: MakeOptimizer, report: Callable[[int], None] | None = None) -> list[Result]:
         """Optimises the alphas until the iterations are done, or all masks have settled.
 
         Args:
             make_optimizer: builds the optimiser of the alpha's parameters.
-            precision: context of the forward pass.
             report: is told the number of each finished step.
         """
         optimizer = make_optimizer(self.parameters())
         for step in range(self.settings.iterations):
-            with precision():
+            with self.precision():
                 total = self.terms(step)["total"].sum()
             with self.full_precision():  # a trainer's test loop has autocast on, which no backward pass may see
                 total.backward()

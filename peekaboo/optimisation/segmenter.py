@@ -22,6 +22,7 @@ from ..losses.base import Loss
 from ..results.files import mask_pictures
 from ..results.records import describe
 from ..results.result import Result, Threshold, fixed_threshold
+from ..starts.base import Start
 from .objective import Objective
 from .optimisation import Optimisation, Settings
 
@@ -38,6 +39,7 @@ class Segmenter(SampleModule):
         background: what the composites are laid over.
         optimizer: of the alpha's parameters.
         input: what ``fit`` segments: ``image``, ``prompt`` and, if there is one, the ground truth ``mask``.
+        start: gives each pair a map to begin at; None for the alpha's own random values, as published.
         penalty: lambda of the alpha penalty, in the published unit (see :class:`Objective`).
         normalise_gradient: see :class:`Objective`.
         iterations: steps of the optimisation.
@@ -57,6 +59,7 @@ class Segmenter(SampleModule):
         background: Background,
         optimizer: OptimizerCallable,
         input: Input | None = None,
+        start: Start | None = None,
         penalty: float = 0.05,
         normalise_gradient: bool = False,
         iterations: int = 200,
@@ -71,6 +74,7 @@ class Segmenter(SampleModule):
         self.settings = Settings(iterations, resolution, framing, threshold, max_skipped, settled)
         self.alpha = alpha
         self.objective = Objective(loss, background, penalty, normalise_gradient)
+        self.start = start
         self.make_optimizer = optimizer
         self.input = input or Input()
         self.optimisation: Optimisation | None = None
@@ -97,9 +101,11 @@ class Segmenter(SampleModule):
 
     # ---- from Python, and data sets ----------------------------------------------------------------------------------------
 
-    def begin(self, pairs: list[Sample], seeds: list[int], timelapse: bool = True) -> Optimisation:
+    def begin(self, pairs: list[Sample], seeds: list[int], start: Start | None = None, timelapse: bool = True) -> Optimisation:
         """Starts the alphas of N pairs; see :class:`Optimisation`."""
-        self.optimisation = Optimisation(self.alpha, self.objective, self.settings, pairs, seeds, self.device, timelapse)
+        parts = (self.alpha, self.objective, self.settings)
+        context = self._forward_context
+        self.optimisation = Optimisation(*parts, pairs, seeds, self.device, start or self.start, context, timelapse)
         return self.optimisation
 
     def segment(
@@ -107,6 +113,7 @@ class Segmenter(SampleModule):
         pairs: list[Sample],
         seeds: list[int],
         report: Callable[[int], None] | None = None,
+        start: Start | None = None,
         timelapse: bool = True,
     ) -> list[Result]:
         """Optimises N pairs side by side and returns their masks.
@@ -115,10 +122,11 @@ class Segmenter(SampleModule):
             pairs: images of any size, with their prompts.
             seeds: one for each.
             report: is told the number of each finished step.
+            start: in the place of the segmenter's own.
             timelapse: keep the alphas of some forty steps.
         """
         with torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
-            return self.begin(pairs, seeds, timelapse).run(self.make_optimizer, self._forward_context, report)
+            return self.begin(pairs, seeds, start, timelapse).run(self.make_optimizer, report)
 
     def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Segments samples of a data set."""
@@ -164,6 +172,9 @@ class Segmenter(SampleModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One step; its number goes on where a resumed run stopped, and is another for accumulated gradients."""
         return self.running.terms(batch_idx, self.global_rank, self.trainer.world_size)["total"].sum()
+
+    def on_after_backward(self) -> None:
+        self.running.guard.clean()  # before a scaler sees it
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         self.running.before_step()

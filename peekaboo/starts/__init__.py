@@ -1,0 +1,10 @@
+"""Where alphas begin: from a map of what the teacher sees already, instead of from noise alone."""
+
+from .attention import Attention
+from .base import Start
+from .file import File
+from .given import Given
+from .noise_difference import NoiseDifference
+from .run import Run
+
+__all__ = ["Attention", "File", "Given", "NoiseDifference", "Run", "Start"]
