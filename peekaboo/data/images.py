@@ -94,7 +94,7 @@ def decode(file: BinaryIO, argument: str = "image", name: str = "bytes", upright
     except (_TooLargeError, MemoryError):
         raise
     except _HEICError:
-        hint = "convert it, or pip install pillow-heif"
+        hint = "convert it, or `pip install pillow-heif`"
         raise ValueError(f"{argument}: expected an image (PNG, JPEG, WebP, ...), got {name}, which is HEIC: {hint}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{argument}: expected an image (PNG, JPEG, WebP, ...), got {name}, which is none") from None

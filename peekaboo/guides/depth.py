@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.checks import user_path
 from ..data.images import open_image
 from ..functional.framing import Framing, resize, square
 from ..teachers.base import Frozen, LoadError, explain_load_error, locate, quiet_loading
@@ -35,7 +36,7 @@ class Depth(Frozen, Guide):
         self._image: Tensor | None = None  # a thumbnail of what the map is of, as it was framed
         self._framing: Framing = "stretch"
         if map is not None:
-            picture = open_image(map, "depth map")
+            picture = open_image(user_path(map), "depth map")
             values = torch.from_numpy(np.array(picture.convert("F")))[None, None]
             self.register_buffer("values", values, persistent=False)
         else:

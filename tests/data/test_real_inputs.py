@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import struct
 import zlib
 from collections.abc import Callable
@@ -25,6 +26,9 @@ from peekaboo.data.image_folder import ImageFolderData, ImageFolderSamples
 from peekaboo.data.images import open_image, read_image
 from peekaboo.data.manifest import ManifestData
 from peekaboo.data.masks import check_foreground, read_alpha, read_mask
+from peekaboo.data.phrasecut import PhraseCutData
+from peekaboo.data.refcoco import RefCOCOData
+from peekaboo.data.voc_crop import VOCCropData
 
 RAMP = np.linspace(0, 255, 30).reshape(5, 6).astype(np.uint8)
 RGB = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
@@ -332,6 +336,17 @@ def test_void_is_no_truth_also_of_a_named_index(tmp_path: Path) -> None:
     assert not read_alpha(file, TRUTH.shape, foreground=7).any()  # a system may find nothing
 
 
+def test_a_constant_mask_is_all_object_only_if_it_is_white(tmp_path: Path) -> None:
+    for value, full in ((1, False), (12, False), (255, True)):
+        Image.new("L", (16, 12), value).save(tmp_path / "m.png")
+        if full:
+            assert read_mask(tmp_path / "m.png").foreground.all()
+            continue
+        with pytest.raises(ValueError, match="expected at least one foreground pixel"):
+            read_mask(tmp_path / "m.png")
+        assert read_mask(tmp_path / "m.png", foreground=value).foreground.all()
+
+
 @pytest.mark.parametrize("bad", [True, -1, 1.5, "white", [1]])
 def test_a_foreground_that_says_nothing_is_refused(bad: object) -> None:
     with pytest.raises(ValueError, match="^foreground: expected an index, bright, opaque or null"):
@@ -381,6 +396,43 @@ def test_a_picture_is_upright_however_it_comes(tmp_path: Path, orientation: int)
             assert torch.equal(image_of(item), expected)
     stored = read_image(tmp_path / "a.jpg", upright=False)
     assert stored.shape == (3, 5, 6) and torch.equal(stored, expected) == (orientation == 1)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_annotations_are_of_the_pixels_as_they_are_stored(tmp_path: Path, orientation: int) -> None:
+    """RefCOCO, PhraseCut and VOC annotate the stored pixels, whatever the EXIF of the image says."""
+    side = np.zeros((20, 20, 3), np.uint8)
+    side[2:9, 3:12] = 255
+    data = jpeg(side, exif_of(orientation))
+    box = [[3, 2], [11, 2], [11, 8], [3, 8]]
+
+    coco = tmp_path / "images" / "mscoco" / "images" / "train2014"
+    phrases, voc = tmp_path / "phrases", tmp_path / "VOC2012"
+    folders = ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation")
+    for folder in (coco, tmp_path / "refcoco", phrases / "images", *(voc / name for name in folders)):
+        folder.mkdir(parents=True)
+    (coco / "COCO_train2014_000000000009.jpg").write_bytes(data)
+    ref = {"ref_id": 1, "ann_id": 1, "image_id": 9, "split": "val", "sentences": [{"sent_id": 1, "sent": "a box"}]}
+    (tmp_path / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps([ref], protocol=2))
+    polygon = [3.0, 2.0, 12.0, 2.0, 12.0, 9.0, 3.0, 9.0]
+    instances = {"annotations": [{"id": 1, "segmentation": [polygon]}], "images": [{"id": 9, "height": 20, "width": 20}]}
+    (tmp_path / "refcoco" / "instances.json").write_text(json.dumps(instances))
+    (phrases / "images" / "5.jpg").write_bytes(data)
+    task = {"task_id": "5", "image_id": 5, "phrase": "a box", "Polygons": [[box]]}
+    (phrases / "refer_test.json").write_text(json.dumps([task]))
+    (voc / "JPEGImages" / "v.jpg").write_bytes(data)
+    indices = np.zeros((20, 20), np.uint8)
+    indices[2:9, 3:12] = 1
+    for name in folders[1:3]:
+        palette(indices).save(voc / name / "v.png")
+    (voc / "ImageSets" / "Segmentation" / "val.txt").write_bytes(b"\xef\xbb\xbfv\n")
+
+    readers = (RefCOCOData(str(tmp_path)), PhraseCutData(str(phrases)), VOCCropData(str(voc), crop="none", min_size=1))
+    for reader in readers:
+        sample = reader.samples()[0]
+        assert isinstance(sample, Sample) and sample.mask is not None, reader
+        assert torch.equal(sample.image.mean(0) > 0.5, sample.mask)
+        assert sample.content is not None
 
 
 # ---- I: names that begin with a tilde -------------------------------------------------------------------------------------
