@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import alike
 import bilateral
 import common
 import evidence
@@ -79,8 +80,35 @@ def test_iteration_splits_what_it_times(pipeline: Path, monkeypatch: pytest.Monk
     assert rows[1]["gflop"] == pytest.approx(2 * rows[0]["gflop"])
 
 
+def test_alike_does_what_the_reference_does(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row has the settings that its name says, and its ratio is of two that took turns."""
+    seen: list[Any] = []
+    loop = alike.Loop
+    monkeypatch.setattr(alike, "Loop", lambda segmenter, *rest: seen.append(segmenter) or loop(segmenter, *rest))
+    arguments = [
+        "--teacher",
+        str(pipeline),
+        "--side",
+        "16",
+        "--rounds",
+        "3",
+        "--repeats",
+        "1",
+        "--rows",
+        "alike",
+        "bf16, 20 of 40",
+    ]
+    rows = run(alike, monkeypatch, *arguments)["rows"]
+    assert [row["row"] for row in rows] == ["alike", "bf16, 20 of 40"]
+    for row in rows:
+        assert len(row["ratios"]) == 3 and row["reference_ms"] / row["ms"] == pytest.approx(row["ratios"][1])
+    exact, approximate = (segmenter.alpha for segmenter in seen)
+    assert (exact.passes, exact.kernel, exact.dilation, exact.gap_passes, exact.error) == (40, 3, 1, 0, 0)
+    assert approximate.error == 0.002 and not exact.compile_filter
+
+
 def test_bilateral_counts_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["--passes", "4", "--kornia-passes", "2", "--repeats", "1"]
+    arguments = ["--passes", "4", "--repeats", "1"]
     monkeypatch.setattr(bilateral, "FORMS", ("ours", "plain", "kornia"))  # no compiler is asked for
     rows = run(bilateral, monkeypatch, "--sides", "16", *arguments)["rows"]
     ours, plain, kornia = (row["kept_mb"] * 2**20 for row in rows)
