@@ -221,3 +221,56 @@ def test_what_is_refused_says_why_and_what_there_is() -> None:
     assert "\n" not in str(caught.value)
     for part in ("StableDiffusionXLPipeline", "got a Flux2Pipeline (FLUX.2 is of another architecture) in 'some/folder'"):
         assert part in str(caught.value)
+
+
+# ---- from the command line ---------------------------------------------------------------------------------------------------
+
+OVERLAYS = {
+    "lcm": "lcm",
+    "sdxl": "sdxl",
+    "sdxl_turbo": "sdxl",
+    "sd3": "sd3_without_t5",
+    "sd35": "sd35",
+    "flux_dev": "flux_dev",
+    "flux_schnell": "flux_schnell",
+    "sana": "sana",
+    "pixart_alpha": "pixart_alpha",
+    "pixart_sigma": "pixart_sigma",
+    "lumina2": "lumina2",
+    "aura_flow": "aura_flow",
+    "z_image": "z_image",
+    "qwen_image": "qwen_image",
+}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_fit_with_an_overlay_leaves_a_mask_and_a_small_checkpoint(
+    overlay: str, folders: Callable[[str], Path], image_file: Path
+) -> None:
+    from peekaboo.command_line.entry import main
+
+    arguments = ["fit", "--config", "rgb_bilateral.yaml", "--config", f"teachers/{overlay}.yaml", "--model.iterations=3"]
+    arguments += [f"--model.loss.teacher.path={folders(OVERLAYS[overlay])}", f"--model.loss.teacher.resolution={SIDE}"]
+    arguments += [f"--model.image={image_file}", "--model.prompt=a red apple", "--model.resolution=16", "--model.mask=null"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    assert main([*arguments, *quiet]) == 0
+    (mask,) = Path().rglob("mask.png")
+    assert mask.stat().st_size > 0
+    (checkpoint,) = Path().rglob("*.ckpt")
+    assert checkpoint.stat().st_size < 2e6
+    state = torch.load(checkpoint, weights_only=False)["state_dict"]
+    assert state and not any("teacher" in key for key in state)
+
+
+@pytest.mark.parametrize("verb", ["test", "predict"])
+def test_data_sets_too(verb: str, folders: Callable[[str], Path], image_file: Path) -> None:
+    from peekaboo.command_line.entry import main
+
+    arguments = [verb, "--config", "rgb_bilateral.yaml", "--config", "teachers/flux_schnell.yaml", "--model.iterations=2"]
+    arguments += [f"--model.loss.teacher.path={folders('flux_schnell')}", f"--model.loss.teacher.resolution={SIDE}"]
+    data = ["--config", "data/scenes.yaml", "--data.single=1", "--data.pair=0", "--data.referring=0", "--data.size=32"]
+    if verb == "predict":
+        data = [f"--data.images={image_file.parent}", "--data.prompt=a red apple"]
+    quiet = ["--model.resolution=16", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    assert main([*arguments, *data, *quiet]) == 0
+    assert list(Path("runs").rglob("metrics.json" if verb == "test" else "masks/*.png"))
