@@ -29,8 +29,8 @@ from peekaboo.data.scenes import Kind, compose
 from peekaboo.evaluation.batching import SampleModule
 from peekaboo.functional.masks import iou
 from peekaboo.guides import Depth
-from peekaboo.pretraining.quality import clip_top1, depth_errors, sample_recognition
-from peekaboo.teachers import CLIP
+from peekaboo.pretraining.quality import clip_top1, depth_errors, prefers_named, sample_recognition
+from peekaboo.teachers import CLIP, Diffusion
 from peekaboo.teachers.base import ASSETS
 
 CONFIGS = ("rgb_bilateral", "depth_bilateral", "rgbd_bilateral", "baselines/border_colour", "baselines/noise_difference")
@@ -93,12 +93,18 @@ def masks(config: str, folder: Path, data: Scenes, batch: int) -> dict[str, dict
 
 
 def models(folder: Path, looks: tuple[LookSet, ...], split: Split, count: int, each: int) -> dict[str, Any]:
-    """CLIP's top-1 of 122 by set of looks, the error of the depth, the share of samples that CLIP names right."""
+    """What CLIP names and what captions prefer by looks, the error of the depth, the share of samples that CLIP names right."""
     clip, seed = CLIP(str(folder / "clip")), SEEDS[split]
     found: dict[str, Any] = {}
     found["clip_top1"] = {
         drawn: clip_top1(clip, [compose(seed, i, looks=LOOK_SETS[drawn]) for i in range(count)]) for drawn in looks
     }
+    teacher = Diffusion(str(folder / "teacher"))
+    found["prefers_named"] = {}
+    kinds: tuple[Kind, ...] = ("pair", "referring")
+    for kind in kinds:
+        items = {drawn: [compose(seed, i, kind, looks=LOOK_SETS[drawn]) for i in range(count)] for drawn in looks}
+        found["prefers_named"][kind] = {drawn: prefers_named(teacher, scenes) for drawn, scenes in items.items()}
     pairs = [compose(seed, i, "pair", looks=LOOK_SETS["seen"], grounded=True) for i in range(count)]
     found["depth"] = depth_errors(Depth(str(folder / "depth")), pairs)
     if each:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,8 +14,9 @@ from peekaboo.command_line.entry import main
 from peekaboo.command_line.words import known_names
 from peekaboo.data.benchmark import Scenes
 from peekaboo.data.images import read_image
+from peekaboo.data.looks import TUNING_SEED, vocabulary
 from peekaboo.data.masks import read_mask
-from peekaboo.data.scenes import noun_phrase, vocabulary
+from peekaboo.data.scenes import Scene, compose, noun_phrase
 from peekaboo.functional.diffusion import add_noise
 from peekaboo.functional.masks import iou
 from peekaboo.guides import Depth
@@ -31,7 +33,7 @@ def test_they_open_with_their_libraries_offline() -> None:
     from diffusers import StableDiffusionPipeline
     from transformers import CLIPModel, CLIPTokenizer, DPTForDepthEstimation
 
-    pipeline = StableDiffusionPipeline.from_pretrained(ASSETS / "teacher", dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(ASSETS / "teacher")
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
     image = pipeline(["a rocket"], num_inference_steps=2, guidance_scale=5.0, generator=generator, output_type="pt").images
@@ -157,9 +159,42 @@ def test_a_words_gap_is_one_error_over_the_other(monkeypatch: pytest.MonkeyPatch
     assert word_gaps(teacher, ["rocket"], each=2) == {"rocket": pytest.approx(3, rel=1e-5)}
 
 
-@pytest.mark.parametrize("config", ["raster", "fourier", "fourier_bilateral", "rgb_bilateral", "depth_bilateral", "clip"])
+@pytest.mark.parametrize(
+    "config", ["raster", "fourier", "fourier_bilateral", "rgb_bilateral", "depth_bilateral", "rgbd_bilateral", "clip"]
+)
 def test_variant_runs(config: str) -> None:
     result = peekaboo.segment(str(SCENE), "a red apple", config, iterations=3)
     assert result.alpha.shape == (256, 256)
     assert result.alpha.isfinite().all()
     assert result.record["skipped_steps"] == 0
+
+
+def test_captions_of_pairs_speak_for_what_they_name() -> None:
+    """In the look that the shipped models know; two of a kind they cannot tell apart (docs/results.md)."""
+    pairs = [compose(TUNING_SEED, i, "pair") for i in range(12)]
+    assert quality.prefers_named(Diffusion("embedded"), pairs) >= 0.85
+
+
+def test_what_a_caption_speaks_for_is_what_it_makes_more_likely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A denoiser whose captions halve the error of bright latents: they speak for the brighter of two objects."""
+    pairs = [compose(TUNING_SEED, i, "pair") for i in range(8)]
+    teacher = Diffusion("embedded")
+    monkeypatch.setattr(teacher, "encode", lambda image: image.mean((2, 3), keepdim=True))
+
+    def errors(teacher: object, z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor, captions: list[str]) -> torch.Tensor:
+        return torch.ones(len(z)) if captions[0] == "" else 1 - z.mean((1, 2, 3))
+
+    monkeypatch.setattr(quality, "_noise_errors", errors)
+    image = quality.stack(pairs)
+    shown = [torch.from_numpy(np.stack([s.masks[list(part(s))].any(0) for s in pairs]))[:, None] for part in (_named, _unnamed)]
+    bright = [torch.where(mask, image, 0.5).mean((1, 2, 3)) for mask in shown]
+    assert quality.prefers_named(teacher, pairs) == pytest.approx(float((bright[0] > bright[1]).float().mean()))
+    assert 0 < quality.prefers_named(teacher, pairs) < 1
+
+
+def _named(scene: Scene) -> tuple[int, ...]:
+    return scene.named
+
+
+def _unnamed(scene: Scene) -> tuple[int, ...]:
+    return tuple(set(range(len(scene.names))) - set(scene.named))

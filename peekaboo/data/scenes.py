@@ -203,7 +203,7 @@ def _choose_names(kind: Kind, rng: np.random.Generator, emphasis: Sequence[str],
 
 
 def _sprites(
-    names: list[str], looks: Sequence[str], vary: float, rng: np.random.Generator
+    names: list[str], looks: Sequence[str], vary: float, size: int, rng: np.random.Generator
 ) -> tuple[list[Image.Image], list[str]]:
     """A sprite of each name, each in one of the looks that draw it, and these looks."""
     chosen = []
@@ -211,7 +211,7 @@ def _sprites(
         able = [look for look in looks if look in drawn_by()[name]]
         chosen.append(able[rng.integers(len(able))])
     images = [sprite(name, look) for name, look in zip(names, chosen, strict=True)]
-    return [varied(image, rng) if rng.random() < vary else image for image in images], chosen
+    return [varied(image, rng, size) if rng.random() < vary else image for image in images], chosen
 
 
 def _referring(
@@ -298,7 +298,7 @@ def compose(
     background = backgrounds[rng.integers(len(backgrounds))]
     names = _choose_names(kind, rng, emphasis, names_of(tuple(looks)))
     drawing = np.random.default_rng([seed, index, KINDS.index(kind), 2])  # looks and changes: the rest of a scene does not differ
-    sprites, drawn = _sprites(names, looks, vary, drawing)
+    sprites, drawn = _sprites(names, looks, vary, size, drawing)
     if kind == "referring":
         layers, phrases, meant = _referring(names[0], sprites, rng, size)
     else:

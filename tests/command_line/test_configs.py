@@ -15,12 +15,16 @@ from conftest import ROOT
 from peekaboo.command_line.configs import find_config
 from peekaboo.command_line.entry import main, run
 from peekaboo.command_line.parser import CommandLine
+from peekaboo.data.benchmark import ScenesData
+from peekaboo.data.looks import SEEN_LOOKS
 
 CONFIGS = ROOT / "configs"
 VARIANTS = sorted(file.name for file in CONFIGS.glob("*.yaml") if "Segmenter" in file.read_text())
 PAPER = sorted(f"paper/{file.name}" for file in (CONFIGS / "paper").glob("*.yaml"))
 TEACHERS = sorted(f"teachers/{file.name}" for file in (CONFIGS / "teachers").glob("*.yaml"))
 TRAINERS = sorted(f"trainers/{file.name}" for file in (CONFIGS / "trainers").glob("*.yaml"))
+
+DATA_SCENES = ("data/scenes.yaml", "data/looks.yaml", "data/tuning.yaml")
 
 Arguments = Callable[[str], list[str]]
 
@@ -145,3 +149,21 @@ def test_fast_is_an_overlay(fit_arguments: Arguments) -> None:
     asked = yaml.safe_load((CONFIGS / "fast.yaml").read_text())["model"]["init_args"]
     assert 0 < result["iterations"] <= asked["iterations"] < 200
     assert 0 < asked["settled"] <= 1
+
+
+@pytest.mark.parametrize("config", DATA_SCENES)
+def test_the_scenes_of_a_config_may_show_their_looks(config: str) -> None:
+    """Built as they are written: a look that a split must not draw would be refused here."""
+    arguments = yaml.safe_load((CONFIGS / config).read_text())["data"]["init_args"]
+    data = ScenesData(**arguments)
+    assert data.split == ("tuning" if "tuning" in config else "benchmark")
+    assert ("unseen" in data.looks) == ("looks" in config) and ("set_aside" in data.looks) == ("tuning" in config)
+
+
+def test_the_training_on_all_looks_is_an_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = parsed(["fit", "--config", "pretraining/unet.yaml"], monkeypatch)
+    looks = parsed(["fit", "--config", "pretraining/unet.yaml", "--config", "pretraining/looks.yaml"], monkeypatch)
+    assert looks.model.init_args.start == looks.model.init_args.parts == "peekaboo/assets/teacher"
+    assert looks.model.init_args.channels == plain.model.init_args.channels
+    assert set(looks.data.init_args.mixture.looks) == set(SEEN_LOOKS)
+    assert looks.data.init_args.mixture.half_made > plain.data.init_args.mixture.half_made == 0

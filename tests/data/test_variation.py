@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from peekaboo.data import variation
 from peekaboo.data.looks import SEEN_LOOKS, sprite
@@ -18,7 +19,7 @@ def test_every_change_changes_the_sprite_and_is_told_by_its_generator(name: str,
     monkeypatch.setattr(variation, "SHARES", dict.fromkeys(variation.SHARES, 0.0) | {name: 1.0})
     for noun in NAMES:
         plain = sprite(noun).copy()
-        plain.thumbnail((variation.MAX_SIDE, variation.MAX_SIDE))
+        plain.thumbnail((128, 128))
         first, again, other = (varied(sprite(noun), np.random.default_rng(seed)) for seed in (1, 1, 2))
         assert np.array_equal(np.asarray(first), np.asarray(again))
         assert first.mode == "RGBA"
@@ -31,6 +32,17 @@ def test_changes_of_colour_keep_the_outline(name: str) -> None:
     image = sprite("owl")
     changed = getattr(variation, name)(image, np.random.default_rng(0))
     assert np.array_equal(np.asarray(image)[..., 3], np.asarray(changed)[..., 3])
+
+
+def test_few_flat_colours_are_those_of_the_object() -> None:
+    """What is transparent has a colour too, black here, and must not become one of the few."""
+    pixels = np.zeros((40, 40, 4), dtype=np.uint8)
+    pixels[10:30, 10:20] = (250, 200, 30, 255)
+    pixels[10:30, 20:30] = (200, 30, 40, 255)
+    shown = np.asarray(variation.posterised(Image.fromarray(pixels), np.random.default_rng(0)))[10:30, 10:30, :3]
+    colours = np.unique(shown.reshape(-1, 3), axis=0)
+    assert len(colours) <= 6 and colours[:, 0].min() > 180
+    assert np.abs(shown.astype(int) - pixels[10:30, 10:30, :3]).mean() < 15
 
 
 def test_an_outline_is_dark_and_around_the_object() -> None:

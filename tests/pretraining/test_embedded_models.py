@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPToken
 
 from peekaboo.data.looks import ASSETS
 from peekaboo.guides import Depth
-from peekaboo.pretraining import average, quality
+from peekaboo.pretraining import average, latents, quality
 from peekaboo.pretraining.clip import CLIPTraining
-from peekaboo.pretraining.data import Mixture, SceneStreamData
+from peekaboo.pretraining.data import Mixture, SceneStreamData, to_tensor, training_scene
 from peekaboo.pretraining.depth import DepthTraining
 from peekaboo.pretraining.latents import LatentSceneData
 from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
@@ -41,8 +40,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scenes = SceneStreamData(batch_size=2, num_workers=0)
     train(VAETraining(str(folder / "vae"), channels=[4, 4, 4, 4]), scenes, folder)
     train(CLIPTraining(str(folder), text_width=16, text_layers=1, vision_width=16, vision_layers=1, patch=64), scenes, folder)
-    latents = LatentSceneData(str(folder / "vae"), str(folder / "latents"), count=4, batch_size=2, num_workers=0)
-    train(UNetTraining(str(folder), str(folder / "teacher"), channels=[16, 16, 16]), latents, folder)
+    bank = LatentSceneData(str(folder / "vae"), str(folder / "latents"), count=4, batch_size=2, num_workers=0)
+    train(UNetTraining(str(folder), str(folder / "teacher"), channels=[16, 16, 16]), bank, folder)
     return folder
 
 
@@ -99,20 +98,45 @@ def test_a_pipeline_opens_and_samples_without_further_arguments(parts: Path, shi
     assert image.shape == (128, 128, 3) and np.isfinite(image).all()
 
 
-def test_the_bank_is_encoded_once(parts: Path) -> None:
-    record = parts / "latents" / "bank.json"
-    assert len(json.loads(record.read_text())["captions"]) == 4
-    written = record.stat().st_mtime_ns
-    LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=4).prepare_data()
-    assert record.stat().st_mtime_ns == written
-    LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=2, num_workers=0).prepare_data()
-    assert len(json.loads(record.read_text())["captions"]) == 2
-    LatentSceneData(
-        str(parts / "vae"), str(parts / "latents"), count=20, num_workers=0, mixture=Mixture(emphasis=("owl",))
-    ).prepare_data()
-    assert sum("owl" in caption for caption in json.loads(record.read_text())["captions"]) >= 4
+def test_the_bank_is_encoded_once_and_keeps_what_it_has(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latents, "PART", 3)
+    encoded: list[int] = []
+    scene = latents.training_scene
+    monkeypatch.setattr(
+        latents, "training_scene", lambda seed, index, **rest: encoded.append(index) or scene(seed, index, **rest)
+    )
+
+    def bank(count: int, **rest: Any) -> Any:
+        data = LatentSceneData(str(parts / "vae"), str(tmp_path), count=count, num_workers=0, **rest)
+        encoded.clear()
+        data.prepare_data()
+        data.setup("fit")
+        return data.bank
+
+    first = bank(5)
+    assert encoded == [0, 1, 2, 3, 4] and len(first) == 5
+    again = bank(5)
+    assert encoded == [] and again.captions == first.captions and torch.equal(again.mean, first.mean)
+    (tmp_path / "000003-000005.safetensors").unlink()  # as if it had been interrupted there
+    assert torch.equal(bank(5).mean, first.mean) and encoded == [3, 4]
+    more = bank(6)
+    assert encoded == [3, 4, 5] and torch.equal(more.mean[:5], first.mean) and more.captions[:5] == first.captions
+    owls = bank(20, mixture=Mixture(emphasis=("owl",)))
+    assert len(encoded) == 20 and sum("owl" in caption for caption in owls.captions) >= 4
     with pytest.raises(ValueError, match="emphasis: expected words of the embedded world, got hamer"):
         Mixture(emphasis=("owl", "hamer"))
+
+
+def test_the_bank_holds_what_the_autoencoder_says(parts: Path, tmp_path: Path) -> None:
+    data = LatentSceneData(str(parts / "vae"), str(tmp_path), count=2, num_workers=0)
+    data.prepare_data()
+    data.setup("fit")
+    vae = AutoencoderKL.from_pretrained(parts / "vae", dtype=torch.float32, low_cpu_mem_usage=False).eval()
+    image = torch.stack([to_tensor(training_scene(2000, i)) for i in range(2)])
+    with torch.no_grad():
+        posterior = vae.encode(image * 2 - 1).latent_dist
+    torch.testing.assert_close(data.bank.mean.float(), posterior.mean, rtol=1e-2, atol=5e-3)
+    torch.testing.assert_close(data.bank.deviation.float(), posterior.std, rtol=1e-2, atol=5e-3)
 
 
 def test_the_mean_of_two_denoisers(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
