@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu check format lint types doctest clean
+.PHONY: demo test test-gpu check format lint imports types doctest wheel clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +21,7 @@ test: $(VENV)/.installed
 test-gpu: $(VENV)/.installed
 	$(BIN)/python -m pytest tests -m "gpu or mps" -rs
 
-check: format lint types test doctest
+check: format lint imports types test doctest
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format --check .
@@ -29,11 +29,17 @@ format: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 
+imports: $(VENV)/.installed
+	$(BIN)/lint-imports
+
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
 doctest: $(VENV)/.installed
 	$(BIN)/python -m pytest peekaboo --doctest-modules
+
+wheel: $(VENV)/.installed
+	.ci/wheel
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from .starts import Given, Start
 
 Beginning = Result | Tensor | Start
 _OF_COMMANDS = ("verbose", "weights_only", "return_predictions")  # what a saved configuration has beside its parts
+#: Settings of a trainer that only say what is shown and written of a fit.
+_OF_FILES = {"logger", "callbacks", "log_every_n_steps", "default_root_dir", "use_distributed_sampler"} | {
+    f"enable_{what}" for what in ("checkpointing", "progress_bar", "model_summary")
+}
 
 
 def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = None, **overrides: Any) -> Segmenter:
@@ -34,6 +39,8 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
         device: ``cpu``, ``cuda``, ``mps``; None for the best there is.
         overrides: arguments of :class:`Segmenter`, as in YAML; a double underscore steps into an object:
             ``iterations=60``, ``loss__guidance=50.0``.
+
+    Of the config's trainer, ``precision`` and (without ``device``) ``accelerator`` count here, too.
 
     Returns:
         A segmenter; :func:`segment` takes it in the place of a config.
@@ -55,10 +62,30 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
         segmenter = parser.instantiate_classes(parsed).model
     except (ArgumentError, ValueError) as error:
         raise ValueError(one_line(str(error))) from error
-    asked = (parsed.trainer or {}).get("precision") or segmenter.precision
-    check_precision(asked)
-    segmenter.precision = asked
-    return segmenter.to(device or best_device())
+    trainer = dict(parsed.trainer or {})
+    segmenter.precision = trainer.pop("precision", None) or segmenter.precision
+    check_precision(segmenter.precision)
+    accelerator = trainer.pop("accelerator", None) or "auto"
+    _refuse_trainer(trainer)
+    return segmenter.to(device or (best_device() if accelerator in ("auto", "gpu") else accelerator))
+
+
+def _refuse_trainer(asked: dict[str, Any]) -> None:
+    """Makes sure that no setting of a trainer, which there is none of in Python, goes unheeded.
+
+    Raises:
+        ValueError: for one that would change masks, or share the work out.
+    """
+    from lightning import Trainer
+
+    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
+    usual |= {"devices": 1, "max_epochs": 1}
+    changed = [name for name, value in asked.items() if name not in _OF_FILES and value not in (None, usual.get(name), "auto")]
+    if changed:
+        raise ValueError(
+            f"{', '.join(f'trainer.{name}' for name in changed)}: expected with the command line, got `peekaboo.load`, "
+            "which has no trainer; of its settings it knows `precision` and `accelerator`"
+        )
 
 
 def segment(

@@ -180,3 +180,26 @@ def test_the_record_names_the_image_that_was_segmented(pipeline: Path, image_fil
     options = {"iterations": 1, "resolution": 16, "loss__teacher__path": str(pipeline)}
     assert peekaboo.segment(str(image_file), "a dog", "raster", **options).record["image"] == str(image_file)
     assert peekaboo.segment(image, "a dog", "raster", **options).record["image"] is None
+
+
+@pytest.mark.parametrize(
+    ("trainer", "named"),
+    [
+        ("{strategy: ddp, devices: 2}", "trainer.strategy, trainer.devices"),
+        ("{accumulate_grad_batches: 4}", "trainer.accumulate_grad_batches"),
+        ("{max_epochs: 3, log_every_n_steps: 1}", "trainer.max_epochs"),
+    ],
+)
+def test_settings_of_a_trainer_that_python_has_not_are_refused(trainer: str, named: str, quick: dict[str, Any]) -> None:
+    Path("overlay.yaml").write_text(f"trainer: {trainer}")
+    with pytest.raises(ValueError, match=f"^{named}: expected with the command line"):
+        peekaboo.load("raster", "overlay.yaml", **quick)
+
+
+def test_the_trainers_precision_and_accelerator_count(quick: dict[str, Any]) -> None:
+    Path("overlay.yaml").write_text(
+        "trainer: {precision: bf16-mixed, accelerator: cpu, devices: 1, max_epochs: 1, strategy: auto}"
+    )
+    quick.pop("device")
+    segmenter = peekaboo.load("raster", "overlay.yaml", **quick)
+    assert (segmenter.precision, segmenter.device.type) == ("bf16-mixed", "cpu")

@@ -51,10 +51,10 @@ class Baseline(SampleModule):
             found.append(make_result(sample.image.cpu(), sample.prompt, alpha, self.threshold, **rest))
         return found
 
-    def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
-        """As :meth:`SampleModule.test_step`; a sample that a baseline cannot do fails alone."""
+    def run_batch(self, batch: list[Sample | Failure]) -> Finished:
+        """As :meth:`SampleModule.run_batch`; a sample that a baseline cannot do fails alone."""
         try:
-            return super().test_step(batch, batch_idx)
+            return super().run_batch(batch)
         except (ValueError, OSError):  # of one of them: each alone, so that the others are not lost
             return [self._alone(item) for item in batch]
 

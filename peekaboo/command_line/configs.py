@@ -12,7 +12,8 @@ from jsonargparse import ActionConfigFile, Namespace
 
 from ..data.input import Input
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+#: Beside the package in the repository, inside it in a wheel.
+CONFIGS = next(folder / "configs" for folder in Path(__file__).resolve().parents[1:3] if (folder / "configs").is_dir())
 INPUT = "model.init_args.input"
 PARTS = tuple(field.name for field in fields(Input))
 
@@ -70,7 +71,7 @@ def with_input(args: list[str]) -> list[str]:
         found = value if given else next(rest, None)
         if found is None:
             raise ValueError(f"{name.removeprefix('--')}: expected a value, got none")
-        values.setdefault(flags[name], []).append(_parsed(found))
+        values.setdefault(flags[name], []).append(as_text(found))
     if not values:
         return out
     parts = {part: some[0] if len(some) == 1 else _joined(part, some) for part, some in values.items()}
@@ -84,7 +85,7 @@ def _joined(part: str, values: list[Any]) -> Any:
     return [text for value in values for text in (value if isinstance(value, list) else [value])]
 
 
-def _parsed(value: str) -> Any:
+def as_text(value: str) -> Any:
     """A list of texts in JSON is a list, null is the empty text that stands for none; all else is text."""
     if value.startswith("["):
         try:

@@ -1,58 +1,87 @@
-"""LightningCLI with Peekaboo's defaults, bare config names, and errors of one line."""
+"""The command line: help at once, subcommands, errors of one line, and how its process begins and ends."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import dis
 import gc
 import logging
 import os
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-USAGE = """usage: python cli.py {fit,test,predict} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
+from .. import __version__
+
+USAGE = """usage: {program} {{fit,test,predict}} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
 
   fit      one image: a mask for each prompt, with pictures and TensorBoard events in lightning_logs/version_N
   test     a data set with ground truth: a table of Prec@X and mIoU; the same command goes on where it was stopped
   predict  a data set without: masks
+  report   several runs of `test` in one table and plot: {program} report RUN... [--output FOLDER]
+  words    what the embedded teacher knows
 
 A bare NAME.yaml is looked up in configs/. Later configs and arguments win.
 
-  python cli.py fit --config depth_bilateral.yaml
-  python cli.py fit --config rgb_bilateral.yaml --model.image dog.jpg --model.prompt "a dog"
-  python cli.py test --config rgb_bilateral.yaml --config data/scenes.yaml
-  python cli.py predict --config rgb_bilateral.yaml --data.images FOLDER --data.prompt "a dog"
+  {program} fit --config depth_bilateral.yaml
+  {program} fit --config rgb_bilateral.yaml --model.image dog.jpg --model.prompt "a dog"
+  {program} test --config rgb_bilateral.yaml --config data/scenes.yaml
+  {program} predict --config rgb_bilateral.yaml --data.images FOLDER --data.prompt "a dog"
 
-All arguments: python cli.py fit --help; of one class: python cli.py fit --model.help peekaboo.optimisation.segmenter.Segmenter"""
+All arguments: {program} fit --help; of one class: {program} fit --model.help peekaboo.optimisation.segmenter.Segmenter
+--version prints the version; --debug, or PEEKABOO_DEBUG=1, shows where an error came from."""
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0; 1 for a user's mistake that was explained; 3 if samples failed."""
     given = sys.argv[1:] if args is None else args
-    if not given or given[0] in ("-h", "--help"):
-        print(USAGE)  # at once: the parser behind it imports for seconds
+    debug = "--debug" in given or os.environ.get("PEEKABOO_DEBUG", "0") not in ("", "0")
+    try:
+        return _command([argument for argument in given if argument != "--debug"])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `| head` has gone, and wants to hear no more
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+        return 141
+    except Exception as error:
+        line = None if debug else explain(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 1
+
+
+def _command(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE.format(program=program()), flush=True)  # at once: the parser behind it imports for seconds
         return 0
+    if args[0] == "--version":
+        print(f"peekaboo {__version__}")
+        return 0
+    if args[:1] == ["report"]:
+        from ..evaluation import report
+
+        return report.main(args[1:])
+    if args[:1] == ["words"]:
+        from . import words
+
+        return words.main(args[1:])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse|huggingface_hub")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoTips())
-    from .configs import find_config, with_input
+    return 3 if run(args).evaluation.failures else 0
 
-    args = with_input([find_config(a) for a in given])
-    try:
-        failures = run(args).evaluation.failures
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        print(f"error: {line}", file=sys.stderr)
-        return 1
-    return 3 if failures else 0
+
+def program() -> str:
+    """How the user called this program: ``peekaboo``, ``python -m peekaboo`` or ``python cli.py``."""
+    called = Path(sys.argv[0])
+    return {"cli.py": "python cli.py", "__main__.py": "python -m peekaboo"}.get(called.name, "peekaboo")
 
 
 def script() -> None:
@@ -60,25 +89,68 @@ def script() -> None:
 
     Imports and parsers make objects by the million, and they stay. To look through them for garbage took a fifth of the start,
     and to take them down one by one, when the interpreter ends, two seconds. So `CommandLine` turns the collector on when all
-    is built, and the process ends at once when nothing is left to do: what is registered with `atexit` is done, the streams are
-    flushed, and no thread is at work.
+    is built, and the process ends at once when nothing is left to do.
     """
+    _open_streams()
+    if not _let_own_classes_be_found():
+        print("error: working directory: expected one that exists, got one that was deleted", file=sys.stderr)
+        sys.exit(1)
     gc.disable()
-    code = main()
-    if threading.active_count() > 1:
-        sys.exit(code)
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # `| head` has gone
-            stream.flush()
-    os._exit(code)
+    ending = _Ending()
+    atexit.register(ending.leave)  # the first that is registered is the last that is called
+    ending.code = main()
+    sys.exit(ending.code)
+
+
+class _Ending:
+    """Ends the process behind everything that is registered with `atexit`."""
+
+    code: int | None = None  # none where an exception came out of `main`, which the interpreter is to print and to count
+
+    def leave(self) -> None:
+        """Ends it, if no thread is at work; the streams are flushed."""
+        if self.code is None or threading.active_count() > 1:
+            return
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # `| head` has gone
+                stream.flush()
+        os._exit(self.code)
+
+
+def _open_streams() -> None:
+    """Gives the process streams that take every text: closed ones (``>&-``) lead nowhere, others escape what they cannot say."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for as long as the process lives
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_own_classes_be_found() -> bool:
+    """Puts the working directory behind all libraries, so that YAML can name classes in a file of the user's own.
+
+    In front, where `python -m` puts it, a `random.py` of the user's would be taken for Python's.
+
+    Returns:
+        False if there is no working directory any more.
+    """
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError:
+        return False
+    package = str(Path(__file__).resolve().parents[2])
+    sys.path[:] = [*(place for place in sys.path if place == package or place not in ("", here)), here]
+    return True
 
 
 def run(args: list[str]) -> Any:
     """Builds the LightningCLI from arguments and runs its subcommand."""
+    from .configs import find_config, with_input
     from .parser import CommandLine
 
-    return CommandLine(args)
+    return CommandLine(with_input([find_config(a) for a in args]))
 
 
 class _NoTips(logging.Filter):
@@ -87,7 +159,11 @@ class _NoTips(logging.Filter):
 
 
 def explain(error: Exception) -> str | None:
-    """Returns one line for what a user can mend, or None for what is our own mistake."""
+    """Returns one line for what a user can mend, or None for what is our own mistake.
+
+    Mistakes of a user are what this package itself raises, what the argument parser says, and what the system says of files.
+    A ValueError out of a library is not among them: it was given something that this package should have refused.
+    """
     import torch
     from jsonargparse import ArgumentError
 
@@ -101,6 +177,30 @@ def explain(error: Exception) -> str | None:
         )
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}: {error.filename}" if error.filename else str(error)
-    if isinstance(error, ValueError | FileNotFoundError | GradientError | ArgumentError):
+    if isinstance(error, ArgumentError) or (
+        isinstance(error, (*_REFUSALS, GradientError)) and any(map(_raised_here, _chain(error)))
+    ):
         return one_line(str(error))
     return None
+
+
+_REFUSALS: tuple[type[Exception], ...] = (ValueError, FileNotFoundError, ModuleNotFoundError)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was made of: the parser wraps what a constructor raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether a `raise` of this package made the error, and not a library, or a conversion in one of our lines."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    code = trace.tb_frame.f_code
+    raised = code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return raised and Path(code.co_filename).resolve().is_relative_to(Path(__file__).resolve().parents[1])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning import LightningModule, Trainer
+from jsonargparse import set_dumper
+from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -17,27 +20,27 @@ from ..evaluation.batching import check_precision
 from ..optimisation.segmenter import Segmenter
 from ..results.board import MaskBoard
 from ..results.saving import SaveResults
-from .configs import ConfigFile, named_configs, read_config
-
-#: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
-DATA_OF = {
-    "--data.manifest": "peekaboo.data.manifest.ManifestData",
-    "--data.images": "peekaboo.data.image_folder.ImageFolderData",
-}
+from .arguments import arrange
+from .configs import ConfigFile
 
 
-def with_data_class(args: list[str]) -> list[str]:
-    """Lets ``--data.images FOLDER`` and ``--data.manifest FILE`` do without naming a data class.
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that the parser's loader, which knows more ways to write a number than PyYAML, would read as one: 1e5."""
 
-    >>> with_data_class(["predict", "--data.images", "photos"])
-    ['predict', '--data', 'peekaboo.data.image_folder.ImageFolderData', '--data.images', 'photos']
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9_.]+[eE][-+]?[0-9]+"), list("-+.0123456789"))
+
+
+def dump(content: Any) -> str:
+    """Writes YAML out of which the parser reads just that.
+
+    >>> dump({"prompt": "1e5", "rate": 1e-05})
+    "prompt: '1e5'\\nrate: 1.0e-05\\n"
     """
-    flags = [a.split("=")[0] for a in args]
-    standing = [(place, flag) for place, flag in enumerate(flags) if flag in DATA_OF]
-    if not standing or "--data" in flags or any("data" in read_config(config) for config in named_configs(args)):
-        return args
-    place, flag = standing[0]
-    return [*args[:place], "--data", DATA_OF[flag], *args[place:]]
+    return yaml.dump(content, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+
+
+set_dumper("yaml", dump)
 
 
 class LoggedConfig(SaveConfigCallback):
@@ -63,10 +66,10 @@ class CommandLine(LightningCLI):
             subclass_mode_model=True,
             save_config_callback=LoggedConfig,
             save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
+            seed_everything_default=False,
             auto_configure_optimizers=False,
             trainer_defaults={"max_epochs": 1, "callbacks": [MaskBoard(), SaveResults()], "use_distributed_sampler": False},
-            args=with_data_class(args),
+            args=arrange(args),
         )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -86,7 +89,7 @@ class CommandLine(LightningCLI):
     @property
     def evaluation(self) -> Evaluation:
         """The run's evaluation, which has nothing to do in a fit."""
-        return self._get(self.config_init, "evaluation")
+        return self.config_init[str(self.subcommand)].evaluation
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Says in this project's way what Lightning says about wrong arguments of its trainer.
@@ -106,6 +109,9 @@ class CommandLine(LightningCLI):
         config = self.config[str(self.subcommand)]
         if self.subcommand in ("test", "predict") and config.trainer.logger is None:
             config.trainer.logger = False  # the evaluation's folder is the record
+        _link_seed(config)
+        if self.subcommand == "fit":
+            _refuse_evaluation(config)
 
     def instantiate_classes(self) -> None:
         """Builds everything, and from then on lets garbage be collected: `peekaboo.command_line.entry.script` had not."""
@@ -123,6 +129,10 @@ class CommandLine(LightningCLI):
             raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {checkpoint!r}, which does not exist")
         if isinstance(self.model, Segmenter):
             check_precision(self.trainer.precision)
+            if self.trainer.max_epochs != 1:
+                raise ValueError(
+                    f"trainer.max_epochs: expected 1, got {self.trainer.max_epochs}; model.iterations is how long a fit is"
+                )
             self.model.input.pairs()
 
     def before_test(self) -> None:
@@ -136,8 +146,36 @@ class CommandLine(LightningCLI):
                 f"ckpt_path: expected none for `{self.subcommand}`, which begins every alpha anew; the same command goes on "
                 "where it was stopped"
             )
-        self.evaluation.config_yaml = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False)
-        loaded: dict[str, Any] = yaml.safe_load(self.evaluation.config_yaml)
-        self.evaluation.config = loaded
+        asked = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[str(self.subcommand)]
+        self.evaluation.config_yaml, self.evaluation.config = dump(asked), asked
 
     before_predict = before_test
+
+
+def _link_seed(config: Any) -> None:
+    """Makes ``seed_everything`` and the seed of a model that has one of its own the same.
+
+    Raises:
+        ValueError: if both are given, and differ.
+    """
+    arguments = config.model.get("init_args")
+    if arguments is None or "seed" not in arguments:
+        return
+    seed = config.seed_everything
+    if seed and not isinstance(seed, bool):
+        if arguments.seed not in (0, seed):
+            raise ValueError(f"seed_everything: expected none beside model.seed {arguments.seed}, got {seed}")
+        arguments.seed = seed
+    seed_everything(arguments.seed, verbose=False)  # for classes of the user's own
+
+
+def _refuse_evaluation(config: Any) -> None:
+    """Makes sure that nobody waits for what an evaluation would write.
+
+    Raises:
+        ValueError: for an argument of the evaluation in a fit.
+    """
+    usual = {name: parameter.default for name, parameter in inspect.signature(Evaluation).parameters.items()}
+    asked = [f"evaluation.{name}" for name, value in usual.items() if config.evaluation.get(name, value) != value]
+    if asked:
+        raise ValueError(f"{', '.join(asked)}: expected with `test` or `predict`, got `fit`, which has no evaluation")

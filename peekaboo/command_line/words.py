@@ -1,4 +1,4 @@
-"""The words that a closed-vocabulary teacher knows: ``python -m peekaboo.command_line.words [TEACHER_FOLDER]``."""
+"""The words that a closed-vocabulary teacher knows: ``peekaboo words [TEACHER_FOLDER]``."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from ..functional.optional import extra
+
 MAX_PIXELS = 200_000_000  # beyond this a file is more likely an attack on the memory than a picture
 MAX_TEXT = 64 * 2**20  # bytes of text in a PNG; editors keep whole workflows there
 ROUNDING = 0.5 / 255  # how far beyond [0, 1] a value is still taken for 0 or 1
@@ -93,9 +95,8 @@ def decode(file: BinaryIO, argument: str = "image", name: str = "bytes", upright
             image.load()
     except (_TooLargeError, MemoryError):
         raise
-    except _HEICError:
-        hint = "convert it, or `pip install pillow-heif`"
-        raise ValueError(f"{argument}: expected an image (PNG, JPEG, WebP, ...), got {name}, which is HEIC: {hint}") from None
+    except _HEICError as error:
+        raise ValueError(f"{argument}: {name}: {error}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{argument}: expected an image (PNG, JPEG, WebP, ...), got {name}, which is none") from None
     except Exception as error:  # of a damaged file decoders raise a dozen kinds, struct.error and RuntimeError among them
@@ -135,9 +136,10 @@ def _identify(file: BinaryIO) -> Image.Image:
         if head[4:8] != b"ftyp" or head[8:] not in _HEIC:
             raise
         try:
-            from pillow_heif import register_heif_opener
-        except ImportError:
-            raise _HEICError from None
+            with extra("heic", "a HEIC picture"):
+                from pillow_heif import register_heif_opener
+        except ModuleNotFoundError as error:  # of one picture among many: it fails alone, as one that cannot be read
+            raise _HEICError(str(error)) from None
         register_heif_opener()
         file.seek(0)
         return Image.open(file)

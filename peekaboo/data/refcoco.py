@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..functional.optional import extra
 from .base import Sample, SampleData, Samples
 from .checks import check_text, read_json, require, user_path
 from .images import read_image
@@ -75,6 +76,8 @@ def _counts(text: str) -> list[int]:
 def decode_rle(rle: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:
     """Decodes COCO's run lengths, compressed or not, to (H, W); lengths that do not add up to H·W are refused.
 
+    pycocotools does not check the sum: of too short ones it returns memory that nobody wrote.
+
     Raises:
         ValueError: if they are broken or of another size.
     """
@@ -97,7 +100,8 @@ def fill_polygon(polygon: Sequence[float], height: int, width: int) -> NDArray[n
     Raises:
         ValueError: if it is no list of x, y pairs.
     """
-    from pycocotools import mask as coco  # type: ignore[import-untyped]
+    with extra("coco", "segmentation: a polygon"):
+        from pycocotools import mask as coco  # type: ignore[import-untyped]
 
     try:
         points = np.asarray(polygon, dtype=np.float64)

@@ -21,6 +21,8 @@ if not torch.cuda.is_available():
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # half precision is the networks'; the alpha itself stays in float32
 
+NO_TRUTH = "mask: expected a ground truth for `test`, got none; `predict` needs none"
+
 Run = Callable[[list[Sample]], list[Result]]
 Finished = list[tuple[Sample, Result] | Failure]
 
@@ -124,9 +126,18 @@ class SampleModule(LightningModule):
         return batch  # samples go over when they are framed
 
     def test_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
-        """Makes the masks of a batch, in parts if the memory is too small for it; callbacks take the results."""
-        return self._batches.run(batch, self.masks_of)
+        """Makes the masks of a batch that can be scored; callbacks take the results."""
+        return self.run_batch([_with_truth(item) for item in batch])
 
     def predict_step(self, batch: list[Sample | Failure], batch_idx: int) -> Finished:
-        """As :meth:`test_step`."""
-        return self.test_step(batch, batch_idx)
+        """As :meth:`test_step`, without a ground truth."""
+        return self.run_batch(batch)
+
+    def run_batch(self, batch: list[Sample | Failure]) -> Finished:
+        """Makes the masks of a batch, in parts if the memory is too small for it."""
+        return self._batches.run(batch, self.masks_of)
+
+
+def _with_truth(item: Sample | Failure) -> Sample | Failure:
+    """A sample that can be scored; one without a ground truth is a failure."""
+    return Failure(item.id, NO_TRUTH) if isinstance(item, Sample) and item.mask is None else item

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,16 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ..data.base import Failure, Sample, SampleData
 from ..results.files import to_picture
-from ..results.records import versions
+from ..results.records import command, versions
 from ..results.result import Result
 from .batching import SampleModule
-from .coco import write_coco
+from .coco import check_library, write_coco
 from .folder import RunFolder, arguments_of, decisive, digest, plain_attributes, to_16_bit, weights_digest, write_text
 from .metrics import MaskMetrics, Scores
 from .progress import SampleBar
 from .rows import failed_row, make_row
 from .sheet import contact_sheet
 from .tables import samples_csv, summarise, table
-
-NO_TRUTH = "mask: expected a ground truth for `test`, got none; `predict` needs none"
 
 
 class Evaluation(Callback):
@@ -60,6 +57,8 @@ class Evaluation(Callback):
     ) -> None:
         if contact_sheet < 0:
             raise ValueError(f"evaluation.contact_sheet: expected at least 0, got {contact_sheet}")
+        if coco_rle:
+            check_library()
         self.folder, self.name = folder, name
         self.save_masks, self.save_alphas, self.cutouts = save_masks, save_alphas, cutouts
         self.coco_rle, self.contact_sheet = coco_rle, contact_sheet
@@ -120,7 +119,7 @@ class Evaluation(Callback):
             "own_threshold": module.threshold,
             "precision": str(trainer.precision),
             "accelerator": type(trainer.accelerator).__name__,
-            "command": shlex.join(["python", *sys.argv]),
+            "command": command(),
             "versions": versions(),
         }
 
@@ -139,8 +138,6 @@ class Evaluation(Callback):
     # ---- samples -------------------------------------------------------------------------------------------------------
 
     def _begin_batch(self, module: Any, batch: list[Sample | Failure]) -> None:
-        if self.stage == "test":  # in place: the step sees it too
-            batch[:] = [Failure(s.id, NO_TRUTH) if isinstance(s, Sample) and s.mask is None else s for s in batch]
         self._bar.begin(len(batch), module.iterations)
 
     def _end_batch(self, outputs: list[tuple[Sample, Result] | Failure]) -> None:
@@ -153,7 +150,7 @@ class Evaluation(Callback):
             row = make_row(sample, result, self.data.group(sample.id))
             self._folder.add(row)  # last: a sample with a row is finished
             if row["scores"] is not None:
-                self._shown.append(Scores.from_rows([row["scores"]]))
+                self._shown.update(Scores.from_rows([row["scores"]]))
         shown = self._shown.compute()
         self._bar.end(f"mIoU {shown['mIoU']:.3f}" if shown else "")
 

@@ -9,14 +9,28 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..functional.optional import extra
 from .folder import write_text
+
+
+def check_library() -> None:
+    """Makes sure at a run's beginning that its masks can be written at its end.
+
+    Raises:
+        ModuleNotFoundError: if pycocotools is not installed.
+    """
+    _library()
+
+
+def _library() -> Any:
+    with extra("coco", "evaluation.coco_rle"):
+        from pycocotools import mask
+    return mask
 
 
 def encode(mask: Any) -> dict[str, Any]:
     """Encodes an (H, W) bool array as COCO's compressed run lengths, ``{"size": [H, W], "counts": str}``."""
-    from pycocotools import mask as coco
-
-    found = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    found = _library().encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": [int(side) for side in found["size"]], "counts": found["counts"].decode("ascii")}
 
 
@@ -26,8 +40,7 @@ def write_coco(folder: Path, rows: list[dict[str, Any]]) -> Path:
     ``pycocotools.coco.COCO(path)`` reads it, and its ``annToMask`` gives the masks back. ``file_name`` of an image is the mask's
     file in the folder, ``sample`` its id.
     """
-    from pycocotools import mask as coco
-
+    coco = _library()
     done = [row for row in rows if row["error"] is None]
     categories = {prompt: i for i, prompt in enumerate(dict.fromkeys(row["prompt"] for row in done), 1)}
     images, annotations = [], []

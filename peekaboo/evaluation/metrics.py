@@ -147,7 +147,7 @@ class MaskMetrics(Metric):
         >>> import torch
         >>> metrics = MaskMetrics()
         >>> target = torch.tensor([[[True, True], [False, False]]])
-        >>> metrics.update(torch.tensor([[[0.9, 0.2], [0.1, 0.1]]]), target)
+        >>> metrics.update(score(torch.tensor([[[0.9, 0.2], [0.1, 0.1]]]), target))
         >>> metrics.compute()["mIoU"], metrics.compute()["mIoU_best_threshold"]
         (0.5, 1.0)
     """
@@ -161,26 +161,14 @@ class MaskMetrics(Metric):
         for field in fields(Scores):
             self.add_state(field.name, default=[], dist_reduce_fx="cat")
 
-    def update(
-        self,
-        alpha: Tensor,
-        target: Tensor,
-        ignore: Tensor | None = None,
-        others: Tensor | None = None,
-        threshold: float | Tensor = 0.5,
-    ) -> None:
-        """Adds N samples; see :func:`score`."""
-        self.append(score(alpha, target, ignore, others, threshold))
-
-    def append(self, scores: Scores) -> None:
-        """Adds samples that are scored already."""
-        self._update_count, self._computed = self._update_count + 1, None
+    def update(self, scores: Scores) -> None:
+        """Adds the scores of N samples, which :func:`score` makes of their alphas."""
         for field in fields(Scores):
             getattr(self, field.name).append(getattr(scores, field.name))
 
     def scores(self) -> Scores:
         """Returns what was added, in order."""
-        if self._update_count == 0:
+        if not self.update_called:
             return Scores.from_rows([])
         return Scores(*(dim_zero_cat(getattr(self, field.name)) for field in fields(Scores)))
 

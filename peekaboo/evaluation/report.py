@@ -1,4 +1,4 @@
-"""Several runs in one table, beside the paper's: ``python -m peekaboo.evaluation.report RUN... [--output FOLDER]``."""
+"""Several runs in one table, beside the paper's: ``peekaboo report RUN... [--output FOLDER]``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..functional.optional import extra
 from .metrics import LEVELS
 from .paper import TABLES
 
@@ -116,10 +117,11 @@ def _by_group(runs: list[dict[str, Any]], groups: list[str]) -> list[list[str]]:
 
 def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
     """Draws mIoU with its 95 % interval, a panel a data set, the paper's beside them."""
-    import matplotlib
+    with extra("plots", file.name):
+        import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
 
     panels: list[tuple[str, list[tuple[str, float, float, float]]]] = []
     for data, some in by_data(runs).items():
@@ -146,7 +148,7 @@ def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Writes ``report.md`` and ``report.png`` and prints the former; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m peekaboo.evaluation.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="peekaboo report", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished `test` (with metrics.json)")
     parser.add_argument("--output", default="report", help="folder for report.md and report.png (default: report)")
     parser.add_argument("--no-paper", action="store_true", help="leave the paper's tables out")
@@ -156,9 +158,9 @@ def main(args: list[str] | None = None) -> int:
         folder = Path(options.output).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         text = markdown(runs, not options.no_paper)
-        (folder / "report.md").write_text(text, encoding="utf-8")
         plot(runs, folder / "report.png", not options.no_paper)
-    except (OSError, ValueError) as error:
+        (folder / "report.md").write_text(text, encoding="utf-8")
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(f"{text}\nwritten to {folder / 'report.md'} and {folder / 'report.png'}")

@@ -48,7 +48,7 @@ def summarise(rows: list[dict[str, Any]], expected: int, about: dict[str, Any]) 
         ``n`` (scored samples), :func:`.metrics.measures`, ``confidence_95``, ``groups``, ``failed``, ...
     """
     metrics = MaskMetrics(sync_on_compute=False)
-    metrics.append(scores_of(rows))
+    metrics.update(scores_of(rows))
     groups = list(dict.fromkeys(row["group"] for row in rows if row["group"] is not None))
     failed = {row["id"]: row["error"] for row in rows if row["error"] is not None}
     seconds = sum(row.get("seconds") or 0.0 for row in rows)
@@ -70,7 +70,7 @@ def summarise(rows: list[dict[str, Any]], expected: int, about: dict[str, Any]) 
 def _part(rows: list[dict[str, Any]]) -> dict[str, Any]:
     metrics = MaskMetrics(sync_on_compute=False)
     scores = scores_of(rows)
-    metrics.append(scores)
+    metrics.update(scores)
     return {"n": len(scores.iou), **metrics.compute(), "confidence_95": intervals(scores)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -133,7 +133,7 @@ class Segmenter(SampleModule):
         return self.segment(samples, [self.sample_seed(sample.id) for sample in samples], self.report, timelapse=False)
 
     def _forward_context(self) -> AbstractContextManager[Any]:
-        if self._trainer is not None:
+        with suppress(RuntimeError):  # Lightning's word for: no trainer has it
             return self.trainer.precision_plugin.forward_context()
         half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
         return torch.autocast(self.device.type, half, enabled=half is not None)

@@ -22,6 +22,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from ..data.looks import ASSETS, vocabulary
+from ..functional.optional import extra
 
 SIDE = 128  # of the longer side of a sprite: that of a scene
 SUPERSAMPLED = 512
@@ -181,7 +182,8 @@ def _svg(icons: dict[str, Any], name: str) -> str:
 
 def rasterise(svg: str) -> Image.Image:
     """Returns the drawing as RGBA, cropped to its visible pixels, ``SIDE`` pixels on its longer side."""
-    import resvg_py
+    with extra("sprites", "sprites from vector drawings"):
+        import resvg_py
 
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=SUPERSAMPLED, height=SUPERSAMPLED))
     image = Image.open(io.BytesIO(png)).convert("RGBA")

@@ -39,7 +39,9 @@ class MaskBoard(Callback):
         step = trainer.global_step
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and step % every == 0:
-            self._scalars(trainer, pl_module, step)
+            numbers = self._scalars(trainer, pl_module, step)
+            for name in ON_THE_BAR.keys() & numbers.keys():
+                pl_module.log(ON_THE_BAR[name], numbers[name], prog_bar=True, logger=False, rank_zero_only=True)
         if self.pictures and step % max(pl_module.iterations // self.pictures, 1) == 0:
             self._pictures(trainer, pl_module, step)
 
@@ -51,13 +53,13 @@ class MaskBoard(Callback):
             if self.pictures and self._pictured != trainer.global_step:
                 self._pictures(trainer, pl_module, trainer.global_step)
 
-    def _scalars(self, trainer: Trainer, module: Shown, step: int) -> None:
+    def _scalars(self, trainer: Trainer, module: Shown, step: int) -> dict[str, float]:
         now, (then, before) = time.perf_counter(), self._mark
         self._mark = (now, step)
         numbers = {**module.scalars(), "iterations_per_second": (step - before) / max(now - then, 1e-9)}
         if trainer.logger is not None:
             trainer.logger.log_metrics(numbers, step)
-        trainer.progress_bar_metrics.update({short: numbers[name] for name, short in ON_THE_BAR.items() if name in numbers})
+        return numbers
 
     def _pictures(self, trainer: Trainer, module: Shown, step: int) -> None:
         self._pictured = step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..functional.compositing import composite
-from .result import Result
+
+if TYPE_CHECKING:  # a result writes itself by this file
+    from .result import Result
 
 OVERLAY_COLOUR = (0.9, 0.1, 0.3)
 BACKDROPS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "green": (0.0, 0.7, 0.2)}

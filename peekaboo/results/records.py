@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
+from .. import __version__
 from ..alphas.base import Alpha
 from ..guides.base import Guide
 from ..losses.base import Loss
@@ -28,6 +32,8 @@ def peak_memory_mb(device: torch.device) -> float:
     """Peak memory in MiB: of the run's tensors on a GPU, of the process elsewhere."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    if sys.platform == "win32":
+        return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
     import resource
 
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
@@ -53,12 +59,17 @@ def record_of(alpha: torch.nn.Module, loss: Loss, device: torch.device, seconds:
     }
 
 
+def command() -> str:
+    """Returns the command line of this process as it can be pasted again."""
+    called = Path(sys.argv[0])
+    module = called.name == "__main__.py" and called.parent.name == "peekaboo"
+    start = ["python", "-m", "peekaboo"] if module else ["peekaboo"] if called.stem == "peekaboo" else ["python", sys.argv[0]]
+    return shlex.join([*start, *sys.argv[1:]])
+
+
 def versions() -> dict[str, str]:
     """Returns the versions of what decides a result."""
-    found = {}
-    for name in ("peekaboo", "torch", "lightning", "diffusers", "transformers"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            found[name] = "unknown"
+    found = {"peekaboo": __version__}
+    for name in ("torch", "lightning", "diffusers", "transformers"):
+        found[name] = version(name)
     return found

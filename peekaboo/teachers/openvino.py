@@ -6,7 +6,9 @@ import ctypes
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node, map_arg
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..functional.optional import extra
 from .base import as_dtype
 
 HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
@@ -98,7 +101,8 @@ class _Differentiable(torch.autograd.Function):
 def _load() -> Any:
     # With this package at hand the mere import of OpenVINO reports its use over the network; without it, it does not.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    with extra("openvino", "teacher.compile on a CPU"):
+        import openvino
 
     return openvino
 
@@ -106,8 +110,11 @@ def _load() -> Any:
 @cache
 def _openmp() -> Any:
     """PyTorch's OpenMP runtime, or None."""
-    runtime = ctypes.CDLL(torch._C.__file__)  # a library answers for those that it depends on, too
-    return runtime if hasattr(runtime, "omp_pause_resource_all") else None
+    for file in (Path(torch.__file__).parent / "lib").glob("*torch_cpu.*"):
+        with suppress(OSError):
+            runtime = ctypes.CDLL(str(file))  # a library answers for those that it depends on, too
+            return runtime if hasattr(runtime, "omp_pause_resource_all") else None
+    return None
 
 
 def _rest_threads() -> None:
@@ -141,13 +148,31 @@ def _with_own_constants(graph: GraphModule) -> GraphModule:
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     """The ways back that OpenVINO does not know, out of operations that it does."""
     aten = torch.ops.aten
-    known = torch._decomp.get_decompositions([aten._softmax, aten._softmax_backward_data, aten._unsafe_view, aten.silu_backward])
-    return known | {
+    return {
+        aten._softmax.default: _softmax_forward,
+        aten._softmax_backward_data.default: _softmax_backward,
+        aten._unsafe_view.default: lambda x, size: x.view(size),
+        aten.silu_backward.default: _silu_backward,
         aten.native_group_norm.default: _group_norm,
         aten.native_group_norm_backward.default: _group_norm_backward,
         aten.convolution_backward.default: _convolution_backward,
         aten._safe_softmax.default: lambda x, dim, dtype=None: torch.softmax(x, dim),  # no row is masked
     }
+
+
+def _softmax_forward(x: Tensor, dim: int, half_to_float: bool) -> Tensor:
+    powers = torch.exp(x - x.amax(dim, keepdim=True))
+    return powers / powers.sum(dim, keepdim=True)
+
+
+def _softmax_backward(gradient: Tensor, output: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
+    along = gradient * output
+    return along - output * along.sum(dim, keepdim=True)
+
+
+def _silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
+    gate = torch.sigmoid(x)
+    return gradient * gate * (1 + x * (1 - gate))
 
 
 def _mean_of_groups(x: Tensor, groups: int) -> Tensor:

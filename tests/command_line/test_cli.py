@@ -20,12 +20,14 @@ from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
+import peekaboo
 from peekaboo.command_line import entry
 from peekaboo.command_line.configs import find_config, with_input
 from peekaboo.command_line.entry import explain, main, script
 from peekaboo.command_line.messages import one_line
 from peekaboo.command_line.parser import CommandLine
 from peekaboo.losses import ScoreDistillation
+from peekaboo.optimisation.optimisation import Settings
 from peekaboo.results.board import MaskBoard
 from peekaboo.results.saving import SaveResults
 
@@ -85,16 +87,23 @@ def test_the_collector_rests_while_the_script_starts_and_no_longer(
     monkeypatch.setattr(CommandLine, "before_instantiate_classes", note("while it is built"))
     monkeypatch.setattr(MaskBoard, "on_train_batch_start", note("in the first iteration"))
     monkeypatch.setattr(entry.threading, "active_count", lambda: 1)  # other tests may have left some
-    monkeypatch.setattr(entry.atexit, "_run_exitfuncs", lambda: ended.append("functions"))
+    monkeypatch.setattr(entry.atexit, "register", ended.append)
+    monkeypatch.setattr(entry.logging, "shutdown", lambda: ended.append("logging"))
     monkeypatch.setattr(entry.os, "_exit", ended.append)
     monkeypatch.setattr(sys, "argv", ["cli.py", *fit_arguments("raster.yaml")])
-    script()
+    with pytest.raises(SystemExit) as done:
+        script()
+    assert done.value.code == 0
     assert states == {"while it is built": False, "in the first iteration": True}
-    assert ended == ["functions", 0]
+    (leave,) = ended
+    leave()
+    assert ended[1:] == ["logging", 0]
 
 
 def test_the_script_waits_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[Any] = []
     monkeypatch.setattr(entry, "main", lambda: 3)
+    monkeypatch.setattr(entry.atexit, "register", registered.append)
     monkeypatch.setattr(entry.os, "_exit", lambda code: pytest.fail("ended at once"))
     leave = threading.Event()
     thread = threading.Thread(target=leave.wait)
@@ -102,11 +111,115 @@ def test_the_script_waits_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         with pytest.raises(SystemExit) as done:
             script()
+        ending = registered[0].__self__
+        ending.leave()
     finally:
         leave.set()
         thread.join()
         gc.enable()
-    assert done.value.code == 3
+    assert done.value.code == ending.code == 3
+
+
+def test_what_a_library_registers_for_the_end_is_done_and_the_code_is_kept(tmp_path: Path) -> None:
+    """With a process of its own: `os._exit` comes behind every other `atexit`, and not in front of a traceback."""
+    code = (
+        "import atexit, sys; from peekaboo.command_line import entry;"
+        "entry.main = lambda: atexit.register(print, 'registered later') and {then}; entry.script()"
+    )
+    for then, expected in (("7", 7), ("1 / 0", 1)):
+        command = [sys.executable, "-c", code.format(then=then)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        assert (done.returncode, done.stdout) == (expected, "registered later\n")
+        assert ("ZeroDivisionError" in done.stderr) == (then == "1 / 0")
+
+
+# ---- surroundings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [[str(ROOT / "cli.py")], ["-m", "peekaboo"]])
+def test_files_of_the_users_do_not_stand_for_pythons_own(how: list[str], tmp_path: Path) -> None:
+    for name in ("random", "json", "queue", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('taken for a library')")
+    command = [sys.executable, *how, "words"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("122 objects:")
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", f"cd {gone}; rmdir ../gone; exec {sys.executable} {ROOT / 'cli.py'} --version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "error: working directory: expected one that exists, got one that was deleted"
+
+
+def test_closed_and_narrow_streams() -> None:
+    narrow = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    say = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from peekaboo.command_line import entry; "
+    say += "entry.main = lambda: print('\\u2022') or 0; entry.script()"
+    done = subprocess.run([sys.executable, "-c", say], env=narrow, capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, b"\\u2022\n")
+    closed = subprocess.run(["sh", "-c", f"{sys.executable} {ROOT / 'cli.py'} --version >&-"], capture_output=True, timeout=120)
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
+def test_version_and_the_way_it_was_called(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"peekaboo {peekaboo.__version__}\n"
+    for called, shown in (
+        ("/a/cli.py", "python cli.py"),
+        ("/a/__main__.py", "python -m peekaboo"),
+        ("/bin/peekaboo", "peekaboo"),
+    ):
+        monkeypatch.setattr(sys, "argv", [called])
+        main([])
+        assert capsys.readouterr().out.startswith(f"usage: {shown} {{fit,test,predict}} --config")
+
+
+def test_report_and_words_are_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["words"]) == 0
+    assert capsys.readouterr().out.startswith("122 objects:")
+    assert main(["report", "nowhere"]) == 1
+    assert capsys.readouterr().err.startswith("error: run: expected the folder of a finished `test`")
+
+
+# ---- whose mistake it is -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        lambda: np.zeros(2).reshape(3, 5),
+        lambda: int("many"),
+        lambda: torch.distributions.Normal(torch.tensor(0.0), torch.tensor(-1.0)),
+    ],
+)
+def test_a_value_error_out_of_a_library_keeps_its_traceback(
+    ours: Callable[[], Any], fit_arguments: Arguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScoreDistillation, "forward", lambda *_: ours())
+    with pytest.raises(ValueError, match="."):
+        main(fit_arguments("raster.yaml"))
+
+
+def test_a_conversion_in_a_line_of_ours_is_not_a_refusal() -> None:
+    with pytest.raises(ValueError, match="could not convert") as broken:
+        Settings(threshold="many")  # type: ignore[arg-type]
+    assert explain(broken.value) is None
+
+
+@pytest.mark.parametrize("way", ["--debug", "PEEKABOO_DEBUG"])
+def test_debug_shows_where_a_users_mistake_was_found(way: str, fit_arguments: Arguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [*fit_arguments("raster.yaml"), "--model.image=nowhere.png"]
+    if way == "--debug":
+        arguments.insert(1, way)
+    else:
+        monkeypatch.setenv(way, "1")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
+        main(arguments)
 
 
 # ---- images --------------------------------------------------------------------------------------------------------------
@@ -336,7 +449,7 @@ def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
         (["whole", "--model.prompt", "1e5"], ("a.png", "1e5", None)),
         (["whole", "--model.prompt", '"quoted"'], ("a.png", '"quoted"', None)),
         (["whole", "--model.prompt=x", "--model.prompt", "y"], ("a.png", ["x", "y"], None)),
-        (["whole", "--model.image", "~"], ("~", "a", None)),
+        (["whole", "--model.image", "~x.png"], ("~x.png", "a", None)),
         (["whole", "--model.prompt", "[not a list"], ("a.png", "[not a list", None)),
     ],
 )

@@ -146,11 +146,11 @@ def test_intervals_hold_their_measure() -> None:
 def test_the_metric_adds_up_and_starts_again() -> None:
     data = world()
     at_once, in_parts = MaskMetrics(), MaskMetrics()
-    at_once.update(**data)
+    at_once.update(score(**data))
     for i in range(6):
-        in_parts.update(**{k: v[i : i + 1] for k, v in data.items()})
+        in_parts.update(score(**{k: v[i : i + 1] for k, v in data.items()}))
     assert at_once.compute() == in_parts.compute() == measures(score(**data))
-    in_parts.append(score(**world(2, seed=1)))
+    in_parts.update(score(**world(2, seed=1)))
     assert in_parts.compute() != at_once.compute()
     in_parts.reset()
     assert in_parts.compute() == {}
@@ -162,7 +162,7 @@ def _rank(rank: int, rendezvous: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
     metrics, data = MaskMetrics(), world(5)
     own = [i for i in range(5) if i % 2 == rank]  # three and two: the count does not divide
-    metrics.update(**{k: v[own] for k, v in data.items()})
+    metrics.update(score(**{k: v[own] for k, v in data.items()}))
     torch.save(metrics.compute(), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
