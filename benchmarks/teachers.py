@@ -157,8 +157,8 @@ def main() -> None:
             yield [
                 name,
                 row["resolution"],
-                round(row["denoiser_millions"], 1),
-                round(row["text_millions"]),
+                f"{row['denoiser_millions']:.1f}",
+                f"{row['text_millions']:.0f}",
                 row["gb_at_rest"],
                 row["gb_with_text"],
                 row["gb_kept"],

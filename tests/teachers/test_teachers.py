@@ -206,6 +206,12 @@ def test_an_open_vocabulary_warns_of_nothing(teacher: Diffusion, caplog: pytest.
     assert "never seen" not in caplog.text
 
 
+@pytest.mark.parametrize("prompt", ["🍎", "!!!", "一个红苹果"])
+def test_a_prompt_of_signs_alone_is_unknown_too(closed_pipeline: Path, prompt: str, caplog: pytest.LogCaptureFixture) -> None:
+    Diffusion(str(closed_pipeline)).embed([prompt, " "])
+    assert f"has never seen the word {prompt!r}" in caplog.text
+
+
 def test_unknown_words_are_listed_once_without_punctuation() -> None:
     assert unknown_words("A dog, a DOG - and the teddy-bear!", frozenset({"a", "and", "the", "teddy"})) == ["dog", "bear"]
 
