@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from peekaboo.data import scenes
 from peekaboo.data.backgrounds import BACKGROUNDS, HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS, paint_background
@@ -407,3 +407,31 @@ def test_every_sprite_has_its_source_and_licence() -> None:
         for look in looks:
             image = sprite(name, look)
             assert image.mode == "RGBA" and max(image.size) <= 160 and np.asarray(image)[..., 3].max() == 255, (name, look)
+
+
+def test_depth_goes_by_where_an_object_stands_when_asked_to() -> None:
+    apart = together = 0
+    for index in range(40):
+        plain, scene = (compose(SEED, index, "pair", size=64, grounded=grounded) for grounded in (False, True))
+        assert np.array_equal(plain.image, scene.image) and np.array_equal(plain.masks, scene.masks)
+        levels = [float(np.median(scene.depth[mask])) for mask in scene.masks]
+        foot = [int(np.flatnonzero(mask.any(1)).max()) for mask in scene.masks]
+        grown = np.asarray(Image.fromarray(scene.masks[0]).convert("L").filter(ImageFilter.MaxFilter(3))) > 0
+        if not (grown & scene.masks[1]).any() and abs(foot[0] - foot[1]) > 24:  # beyond the 0.15 of the relief
+            apart += 1
+            assert (levels[0] < levels[1]) == (foot[0] < foot[1])
+        elif (grown & scene.masks[1]).any():
+            together += 1
+    assert apart > 3 and together > 3
+
+
+def test_of_two_that_overlap_the_one_in_front_is_nearer() -> None:
+    layers = [np.zeros((20, 20, 4), dtype=np.float32) for _ in range(2)]
+    layers[0][2:18, 2:12, 3] = 1  # stands lower, but behind
+    layers[1][2:10, 8:18, 3] = 1
+    behind, front = scenes._on_ground(layers)
+    assert behind < front
+    layers[1][:] = 0
+    layers[1][2:10, 14:18, 3] = 1  # no longer in front of it
+    lower, higher = scenes._on_ground(layers)
+    assert lower > higher

@@ -19,7 +19,7 @@ from peekaboo.guides import Depth
 from peekaboo.pretraining import average, latents, quality
 from peekaboo.pretraining.clip import CLIPTraining
 from peekaboo.pretraining.data import Mixture, SceneStreamData, to_tensor, training_scene
-from peekaboo.pretraining.depth import DepthTraining
+from peekaboo.pretraining.depth import DepthTraining, scale_shift_invariant_loss
 from peekaboo.pretraining.latents import LatentSceneData
 from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
 from peekaboo.pretraining.unet import UNetTraining, stable_diffusion_schedule
@@ -254,3 +254,16 @@ def test_the_depth_model_opens_as_the_guide(tmp_path: Path) -> None:
     depth = Depth(str(tmp_path / "depth"))(torch.rand(1, 3, 40, 60))
     assert depth.shape == (1, 1, 40, 60)
     assert float(depth.min()) >= 0 and float(depth.max()) <= 1
+
+
+def test_the_depth_loss_knows_no_scale_and_no_shift_and_can_ask_for_edges() -> None:
+    truth = torch.zeros(1, 16, 16)
+    truth[..., 8:] = 1
+    soft = truth.clone()
+    soft[..., 7], soft[..., 8] = 0.4, 0.6
+    for edges in (0.0, 0.5):
+        assert float(scale_shift_invariant_loss(3 * truth + 2, truth, edges=edges)) == pytest.approx(0, abs=1e-5)
+    plain, sharp = (float(scale_shift_invariant_loss(soft, truth, edges=edges)) for edges in (0.0, 0.5))
+    # Mean deviations from the median: 0.5 from 0; 0.45 from 0.4 (seven columns of 0, one of 0.4, one of 0.6, seven of 1).
+    assert plain > 0
+    assert sharp - plain == pytest.approx(0.5 * (1 / 0.5 - 0.2 / 0.45), abs=1e-5)
