@@ -43,8 +43,8 @@ class Diffusion(Teacher):
             they do not fit there.
         resolution: side in pixels that images are resized to; None for what the model was trained on.
         compile: compile the denoiser and the encoder, faster afterwards: on a CPU by OpenVINO, which takes some seconds to start
-            and for each new batch size, elsewhere by `torch.compile`, which takes a minute or more; ``inductor`` for
-            `torch.compile` on a CPU too.
+            and for each new batch size, elsewhere, and for families that OpenVINO cannot take, by `torch.compile`, which takes a
+            minute or more; ``inductor`` for `torch.compile` on a CPU too.
         checkpointing: compute the encoder twice instead of keeping its activations for the backward pass: less memory, slower.
         variant: of the weight files, ``fp16`` say.
         revision: branch, tag or commit on the hub.

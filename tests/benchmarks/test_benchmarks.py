@@ -18,7 +18,9 @@ import quality
 import reference
 import scaling
 import startup
+import teachers
 import torch
+import true_configurations
 from conftest import SIDE
 from stable_diffusion_14 import TEXT, UNET, VAE, save_random
 
@@ -188,3 +190,17 @@ def test_startup_says_what_went_wrong() -> None:
         "import time: 5 | 6 | torch",
     ]
     assert startup.import_seconds("\n".join(lines)) == {"torch": 1.500005}
+
+
+def test_teachers_are_counted_and_measured_at_their_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    unet = {**UNET, "block_out_channels": (32, 32, 32, 32), "cross_attention_dim": 24, "sample_size": 8}
+    vae = ("AutoencoderKL", {**VAE, "block_out_channels": (32, 32, 32, 32)})
+    text = {**TEXT, "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1}
+    tiny = ("StableDiffusionPipeline", unet, true_configurations.SCALED, vae, [text], 1.0)
+    monkeypatch.setitem(true_configurations.TEACHERS, "tiny", tiny)
+    (row,) = run(teachers, monkeypatch, "tiny", "--device", "cpu", "--repeats", "1")["rows"]
+    assert 0 < row["gb_at_rest"] < row["gb_with_text"] and 0 < row["gb_kept"] < 0.1
+    assert row["encode_s"] > 0 and row["predict_s"] > 0 and row["encode_tflop"] > 0
+    monkeypatch.setattr(sys, "argv", ["benchmark", "gpt"])
+    with pytest.raises(SystemExit):
+        teachers.main()

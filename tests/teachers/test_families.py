@@ -48,12 +48,13 @@ def test_latents_and_the_distillation_gradient_are_the_pipelines_own_in_float64(
     for i in range(2):
         torch.testing.assert_close(z[i : i + 1].double(), direct.latent(image[i : i + 1], noise[i : i + 1]), rtol=0, atol=2e-6)
 
-    guidance = 3.0 if teacher.family.classifier_free and teacher.embedded_guidance is None else 1.0
-    loss = ScoreDistillation(teacher, guidance=guidance, weighting="one")
-    for t in teacher.timesteps[::20] if teacher.timesteps else (20, 500, 980):
-        loss._timesteps = lambda draws, count, t=t: torch.full((2 * count,), t)  # type: ignore[method-assign]
+    guided = teacher.family.classifier_free and teacher.embedded_guidance is None
+    asked = [(t, 3.0 if guided else 1.0) for t in (teacher.timesteps or (20, 500, 980))[:: 20 if teacher.timesteps else 1]]
+    eps = torch.randn(2, *teacher.latent_shape())
+    for t, guidance in [*asked, *([(500, 0.0), (500, 1.0)] if guided else [])]:
+        loss = ScoreDistillation(teacher, guidance=guidance, weighting="one")
+        loss._noise = lambda draws, shape, t=t: (torch.full((2,), t), eps)  # type: ignore[method-assign]
         found = loss.gradient(z, PROMPTS, Draws([5, 6]))
-        eps = Draws([5, 6]).normal(1, *z.shape[1:])[:, 0]
         a, b = direct.signal_noise(t)
         for i, prompt in enumerate(PROMPTS):
             z_t = (a * z[i] + b * eps[i])[None].double()
@@ -137,10 +138,13 @@ def test_a_student_is_asked_at_its_own_timesteps_alone(load: Load) -> None:
     lcm = load("lcm")
     assert lcm.timesteps == tuple(range(19, 1000, 20))
     loss = ScoreDistillation(lcm, guidance=1.0, t_min=20, t_max=980, schedule="annealed")
-    drawn = loss._timesteps(Draws(range(400), step=0, total=11), 2)
-    assert set(drawn.tolist()) == set(range(39, 980, 20))
-    assert set(loss._timesteps(Draws(range(400), step=5, total=11), 2).tolist()) == set(range(39, 500, 20))
-    assert set(loss._timesteps(Draws(range(9), step=10, total=11), 2).tolist()) == {39}
+
+    def drawn(step: int) -> set[int]:
+        return set(loss._noise(Draws(range(800), step=step, total=11), (1,))[0].tolist())
+
+    assert drawn(0) == set(range(39, 980, 20))
+    assert drawn(5) == set(range(39, 500, 20))
+    assert drawn(10) == {39}
     turbo = load("sdxl", timesteps=[749, 249, 499])
     assert turbo.timesteps == (249, 499, 749)
     with pytest.raises(ValueError, match="t_min, t_max: expected some of the teacher's timesteps"):
@@ -149,12 +153,26 @@ def test_a_student_is_asked_at_its_own_timesteps_alone(load: Load) -> None:
         load("sdxl", timesteps=[1000])
 
 
+@pytest.mark.parametrize("name", ["sd3", "pixart_sigma"])
+def test_compiled_on_a_cpu_it_predicts_the_same(name: str, load: Load) -> None:
+    plain, compiled = load(name), load(name, compile=True)
+    z, t = torch.randn(2, *plain.latent_shape()), torch.tensor([100, 838])
+    found, expected = (teacher.predict_noise(z, t, teacher.embed(PROMPTS)) for teacher in (compiled, plain))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["flux_dev", "sana", "lumina2", "z_image", "qwen_image"])
+def test_what_openvino_cannot_take_is_left_to_torch_compile(name: str, load: Load) -> None:
+    teacher = load(name, compile=True)
+    assert teacher.compiled and teacher._denoiser._on_cpu is teacher._encoder._on_cpu is None
+
+
 def test_rfds_is_the_difference_of_velocities(load: Load) -> None:
     """The gradient of |(eps - z) - v_hat|² / 2 on z, with v_hat held: v_hat - (eps - z)."""
     teacher = load("sd3")
-    z, eps = torch.randn(2, *teacher.latent_shape()), Draws([1, 2]).normal(1, *teacher.latent_shape())[:, 0]
+    z, eps = torch.randn(2, 2, *teacher.latent_shape())
     loss = ScoreDistillation(teacher, guidance=1.0, weighting="rfds")
-    loss._timesteps = lambda draws, count: torch.tensor([200, 900])  # type: ignore[method-assign]
+    loss._noise = lambda draws, shape: (torch.tensor([200, 900]), eps)  # type: ignore[method-assign]
     found = loss.gradient(z, PROMPTS, Draws([1, 2]))
     t = torch.tensor([200, 900])
     s = teacher.signal_noise(t)[1][:, None, None, None]

@@ -58,7 +58,8 @@ class Family(nn.Module):
         patch: places of the latent a side of one token.
         side: of the latent that it was trained on, where the configuration does not say.
         joint: where the text stands in the joint attention of image and text, ``first`` or ``last``; None for cross-attention.
-        traceable: whether its computation does not depend on the values of its inputs, as OpenVINO needs.
+        traceable: whether OpenVINO can take it, which knows not all operations, and no computation that depends on the values of
+            its inputs.
         resolution: side in pixels that images are resized to.
     """
 

@@ -24,6 +24,7 @@ class Flux(Family):
     text_parts = (TextPart("CLIPTextModel"), TextPart("T5EncoderModel", "text_encoder_2", "tokenizer_2", "T5Tokenizer"))
     reads = ("embeddings", "pooled")
     joint = "first"
+    traceable = False  # OpenVINO knows no rotation of its tokens
 
     def length(self, part: TextPart, config: dict[str, Any]) -> int:
         if part.kind != "T5EncoderModel":

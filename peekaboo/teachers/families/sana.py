@@ -29,6 +29,7 @@ class Sana(Family):
     reads = ("embeddings", "mask")
     patch = 1
     side = 32
+    traceable = False  # the way back of OpenVINO knows no grouped convolutions
 
     def check(self, config: dict[str, Any]) -> None:
         if config.get("guidance_embeds"):
