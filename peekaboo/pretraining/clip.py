@@ -13,6 +13,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextMode
 from ..data.looks import vocabulary
 from ..data.scenes import noun_phrase
 from .base import Pretraining
+from .data import HELD_OUT_LOOKS, held_out_scenes, to_tensor
 from .tokenizer import MAX_LENGTH, build_tokenizer
 
 MEAN, DEVIATION = 0.5, 0.5
@@ -56,6 +57,7 @@ class CLIPTraining(Pretraining):
             trains on. The sizes are then the CLIP's own. None to begin anew.
         text_width, text_layers, vision_width, vision_layers, patch: sizes of the two transformers.
         freeze_text_after: share of the training after which the text tower stays as it is, and is exported.
+        look_every: steps between two looks at what it names of objects that no training sees; 0 for none.
         learning_rate, minutes, export_every: see :class:`Pretraining`.
     """
 
@@ -71,6 +73,7 @@ class CLIPTraining(Pretraining):
         vision_layers: int = 6,
         patch: int = 16,
         freeze_text_after: float = 0.5,
+        look_every: int = 500,
         learning_rate: float = 1e-3,
         minutes: float | None = None,
         export_every: int = 0,
@@ -107,7 +110,7 @@ class CLIPTraining(Pretraining):
             clip = CLIPModel.from_pretrained(start, dtype=torch.float32)
         super().__init__(_Towers(clip), output, learning_rate=learning_rate, minutes=minutes, export_every=export_every)
         self.freeze_text_after = freeze_text_after if start is None else 0.0
-        self.text_frozen = False
+        self.text_frozen, self.look_every = False, look_every
         phrases = [noun_phrase(name) for name in vocabulary()]
         self.register_buffer("name_tokens", self._tokens(phrases), persistent=False)
 
@@ -143,6 +146,27 @@ class CLIPTraining(Pretraining):
             self.log(f"top1_{tag}", hit.float().mean(), prog_bar=True)
         self.log("loss", loss)
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        if self.look_every and self.global_step % self.look_every == 0:
+            shares = self.named_right()
+            self.log_dict({f"named_{tag}": share for tag, share in shares.items()})
+            print(f"step {self.global_step}:", ", ".join(f"{tag} {share:.3f}" for tag, share in shares.items()), flush=True)
+
+    @torch.no_grad()
+    def named_right(self, count: int = 100) -> dict[str, float]:
+        """The share of held-out single objects that the averaged network names, of 122, for each of ``HELD_OUT_LOOKS``."""
+        towers, words = self.average.module, list(vocabulary())
+        tokens = towers.clip.text_model(self.name_tokens).pooler_output
+        names = F.normalize(towers.clip.text_projection(tokens), dim=-1)
+        shares = {}
+        for tag in HELD_OUT_LOOKS:
+            scenes = held_out_scenes(tag, count)
+            image = torch.stack([to_tensor(scene) for scene in scenes]).to(self.device)
+            best = (towers.vit((image - MEAN) / DEVIATION) @ names.T).argmax(1).tolist()
+            shares[tag] = sum(words[i] == scene.names[0] for i, scene in zip(best, scenes, strict=True)) / count
+        return shares
 
     def _freeze_text(self) -> None:
         """From here on the text tower is its own average and no longer trains."""

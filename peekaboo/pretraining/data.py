@@ -12,13 +12,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..data.backgrounds import TRAINING_BACKGROUNDS
-from ..data.looks import FLUENT_3D, SEEN_LOOKS, TUNING_SEED, check_looks, vocabulary
+from ..data.looks import FLUENT_3D, SEEN_LOOKS, TUNING_LOOK, TUNING_SEED, check_looks, vocabulary
 from ..data.scenes import Kind, Scene, check_emphasis, compose, noun_phrase
 
 #: Seeds below this are never used in training: they belong to the benchmark and the tests.
 FIRST_TRAINING_SEED = 1000
 
 
+VALIDATION_SEED = 900  # neither trained on nor in the benchmark
+#: What a training looks at on its way: Fluent 3D alone, all looks that it sees, and one that it does not.
+HELD_OUT_LOOKS = {"fluent_3d": (FLUENT_3D,), "seen": SEEN_LOOKS, "tuning": (TUNING_LOOK,)}
 #: Share of the single objects whose caption says their place or size.
 DESCRIBED = 0.3
 #: Families on which masks of pairs come out worst: training shows them more often.
@@ -124,6 +127,12 @@ def _described(scene: Scene, rng: np.random.Generator) -> str:
     if extent < 0.36 or extent > 0.55:
         true.append(f"the {'small' if extent < 0.36 else 'big'} {name}")
     return true[rng.integers(len(true))] if true else noun_phrase(name)
+
+
+def held_out_scenes(tag: str, count: int) -> list[Scene]:
+    """Returns single objects that no training sees, in the looks of ``HELD_OUT_LOOKS[tag]``."""
+    looks = HELD_OUT_LOOKS[tag]
+    return [compose(TUNING_SEED if TUNING_LOOK in looks else VALIDATION_SEED, i, looks=looks) for i in range(count)]
 
 
 def check_training_seed(seed: int) -> None:

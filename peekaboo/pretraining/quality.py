@@ -25,9 +25,8 @@ from ..guides.depth import Depth
 from ..teachers.base import ASSETS
 from ..teachers.clip import CLIP
 from ..teachers.diffusion import Diffusion
-from .data import to_tensor
+from .data import VALIDATION_SEED, to_tensor
 from .depth import align
-from .unet import VALIDATION_SEED
 
 TIMESTEPS = (100, 300, 500, 700, 900)
 MASK_TIMESTEPS = (100, 200, 300, 400)  # where the embedded variants ask the teacher

@@ -14,17 +14,14 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..data.looks import FLUENT_3D, SEEN_LOOKS, TUNING_LOOK, TUNING_SEED, vocabulary
-from ..data.scenes import Scene, compose, noun_phrase
+from ..data.looks import vocabulary
+from ..data.scenes import Scene, noun_phrase
 from .base import Pretraining
-from .data import to_tensor
+from .data import HELD_OUT_LOOKS, held_out_scenes, to_tensor
 from .tokenizer import known_words
 
 MAX_SHARD = "15MB"
 TIMESTEPS = 1000
-VALIDATION_SEED = 900  # neither trained on nor in the benchmark
-#: What the caption gap is measured on: Fluent 3D alone, all that is trained on, and a look that is not.
-GAP_LOOKS = {"fluent_3d": (FLUENT_3D,), "seen": SEEN_LOOKS, "tuning": (TUNING_LOOK,)}
 
 
 def stable_diffusion_schedule() -> DDIMScheduler:
@@ -163,18 +160,17 @@ class UNetTraining(Pretraining):
         """Measures, on held-out single objects, how much worse the noise is predicted with a wrong caption.
 
         Args:
-            count: scenes of each of ``GAP_LOOKS``.
+            count: scenes of each of ``HELD_OUT_LOOKS``.
 
         Returns:
-            For each of ``GAP_LOOKS`` (the last of which no training sees):
+            For each of ``HELD_OUT_LOOKS`` (the last of which no training sees):
             ``gap_LOOKS``: error with a random other name over error with the right one, minus 1; t in 300..850, same noise.
             ``gap_empty_LOOKS``: the same with the empty caption.
         """
         network = self.average.module.eval()
         gaps = {}
-        for tag, looks in GAP_LOOKS.items():
-            seed = TUNING_SEED if TUNING_LOOK in looks else VALIDATION_SEED
-            scenes = [compose(seed, i, looks=looks) for i in range(count)]
+        for tag in HELD_OUT_LOOKS:
+            scenes = held_out_scenes(tag, count)
             z = self._encoded(tag, scenes)
             generator = torch.Generator().manual_seed(0)
             eps = torch.randn(z.shape, generator=generator).to(self.device)

@@ -18,7 +18,7 @@ from peekaboo.data.looks import ASSETS
 from peekaboo.guides import Depth
 from peekaboo.pretraining import average, latents, quality
 from peekaboo.pretraining.clip import CLIPTraining
-from peekaboo.pretraining.data import Mixture, SceneStreamData, to_tensor, training_scene
+from peekaboo.pretraining.data import Mixture, SceneStreamData, held_out_scenes, to_tensor, training_scene
 from peekaboo.pretraining.depth import DepthTraining, scale_shift_invariant_loss
 from peekaboo.pretraining.latents import LatentSceneData
 from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
@@ -210,6 +210,16 @@ def test_quality_says_what_a_folder_lacks(
     monkeypatch.setattr("sys.argv", ["quality", "--folder", str(tmp_path)])
     assert quality.main() == 1
     assert "error: folder: expected teacher, clip and depth in" in capsys.readouterr().err
+
+
+def test_what_clip_names_is_looked_at_on_looks_it_does_not_see(tmp_path: Path) -> None:
+    """The shipped CLIP, which knows Fluent 3D: its names on held-out scenes are those that the quality's own way gives."""
+    training = CLIPTraining(str(tmp_path), start=str(ASSETS / "clip"))
+    shares = training.named_right(count=12)
+    assert list(shares) == ["fluent_3d", "seen", "tuning"]
+    for tag, share in shares.items():
+        assert share == pytest.approx(quality.clip_top1(CLIP(str(ASSETS / "clip")), held_out_scenes(tag, 12)))
+    assert shares["fluent_3d"] > 0.7 > shares["tuning"]
 
 
 def test_the_caption_gap_is_a_number(parts: Path) -> None:
