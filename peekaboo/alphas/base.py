@@ -6,8 +6,10 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from ..identity import Configured
 
-class Alpha(nn.Module):
+
+class Alpha(Configured, nn.Module):
     """N opacity maps that are optimised side by side, one for each (image, prompt) pair.
 
     To add a parametrization, subclass this, implement :meth:`reset` and :meth:`logits`, and name the class in YAML

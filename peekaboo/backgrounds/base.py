@@ -7,9 +7,10 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from ..functional.random import Draws
+from ..identity import Configured
 
 
-class Background(nn.Module):
+class Background(Configured, nn.Module):
     """Gives a background for every sample and step."""
 
     @abstractmethod

@@ -64,7 +64,7 @@ class Baseline(SampleModule):
         try:
             return item, self.masks_of([item])[0]
         except (ValueError, OSError) as error:
-            return Failure(item.id, str(error))
+            return Failure(item.id, str(error), item.source)
 
 
 def size_of(sample: Sample) -> tuple[int, int]:

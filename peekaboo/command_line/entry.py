@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .surroundings import prepare
 
 USAGE = """usage: {program} {{fit,test,predict}} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
 
@@ -44,6 +45,9 @@ def main(args: list[str] | None = None) -> int:
         return _command([argument for argument in given if argument != "--debug"])
     except KeyboardInterrupt:
         return 130
+    except SystemExit as stop:  # by a signal; Lightning makes a 1 of Ctrl-C
+        ended = 0 if stop.code is None else stop.code if isinstance(stop.code, int) else 1
+        return 130 if isinstance(stop.__context__, KeyboardInterrupt) else ended
     except BrokenPipeError:  # `| head` has gone, and wants to hear no more
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
         return 141
@@ -75,7 +79,8 @@ def _command(args: list[str]) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse|huggingface_hub")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoTips())
-    return 3 if run(args).evaluation.failures else 0
+    evaluation = run(args).evaluation
+    return 3 if evaluation is not None and evaluation.failures else 0
 
 
 def program() -> str:
@@ -91,7 +96,7 @@ def script() -> None:
     and to take them down one by one, when the interpreter ends, two seconds. So `CommandLine` turns the collector on when all
     is built, and the process ends at once when nothing is left to do.
     """
-    _open_streams()
+    prepare()
     if not _let_own_classes_be_found():
         print("error: working directory: expected one that exists, got one that was deleted", file=sys.stderr)
         sys.exit(1)
@@ -116,16 +121,6 @@ class _Ending:
             with contextlib.suppress(OSError):  # `| head` has gone
                 stream.flush()
         os._exit(self.code)
-
-
-def _open_streams() -> None:
-    """Gives the process streams that take every text: closed ones (``>&-``) lead nowhere, others escape what they cannot say."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for as long as the process lives
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _let_own_classes_be_found() -> bool:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import set_dumper
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from ..data.base import SampleData
 from ..evaluation import Evaluation
 from ..evaluation.batching import check_precision
+from ..optimisation.checkpoint import find_checkpoint
 from ..optimisation.segmenter import Segmenter
 from ..results.board import MaskBoard
-from ..results.saving import SaveResults
+from ..results.files import local_folder
+from ..results.saving import SaveResults, claim_version, run_folder
+from ..results.writing import write_text
 from .arguments import arrange
 from .configs import ConfigFile
 
@@ -48,9 +49,14 @@ class LoggedConfig(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # an evaluation keeps its own
+            callbacks = trainer.callbacks  # type: ignore[attr-defined]
+            folders = [callback.folder for callback in callbacks if isinstance(callback, SaveResults)]
+            self._folder = next(iter(folders), None) or run_folder(trainer)
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_text(self._folder / "config.yaml", self.parser.dump(self.config, skip_none=False))
         if trainer.logger is not None:
             trainer.logger.log_hyperparams(self.config.as_dict())
 
@@ -65,7 +71,7 @@ class CommandLine(LightningCLI):
             parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in self.subcommands()}},
             subclass_mode_model=True,
             save_config_callback=LoggedConfig,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=False,
             auto_configure_optimizers=False,
             trainer_defaults={"max_epochs": 1, "callbacks": [MaskBoard(), SaveResults()], "use_distributed_sampler": False},
@@ -78,18 +84,31 @@ class CommandLine(LightningCLI):
         parser.add_argument("-c", "--config", action=ConfigFile, help="Path to a configuration file in YAML.")
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and reads a fit's checkpoint before Lightning does, which would say what PyTorch says.
+
+        Raises:
+            ValueError, FileNotFoundError: for a checkpoint that is wrong or missing.
+        """
+        super().parse_arguments(parser, args)
+        config = self.config.get("fit")
+        if config is not None and config.ckpt_path is not None:
+            config.ckpt_path = str(find_checkpoint(config.ckpt_path))
+            config.weights_only = True  # nothing that could run
+
     def subcommands(self) -> dict[str, set[str]]:
         """Only what was asked for, since each costs the time of a parser; all of ours where that is none of them."""
         ours = {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "validate"}
         return {self._asked: ours[self._asked]} if self._asked in ours else ours
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(Evaluation, "evaluation")
+        if self._asked != "fit":  # which evaluates nothing, so that its arguments would be ignored
+            parser.add_lightning_class_args(Evaluation, "evaluation")
 
     @property
-    def evaluation(self) -> Evaluation:
-        """The run's evaluation, which has nothing to do in a fit."""
-        return self.config_init[str(self.subcommand)].evaluation
+    def evaluation(self) -> Evaluation | None:
+        """The run's evaluation; None in a fit."""
+        return None if self.subcommand == "fit" else self.config_init[str(self.subcommand)].evaluation
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Says in this project's way what Lightning says about wrong arguments of its trainer.
@@ -98,20 +117,27 @@ class CommandLine(LightningCLI):
             ValueError: for a device that is not there, say.
         """
         asked = self.config[str(self.subcommand)].trainer
-        if self.subcommand == "fit" and asked.logger is False and asked.default_root_dir is None:
-            kwargs["default_root_dir"] = CSVLogger("").log_dir  # the next version_N; else the results would lie in the way
+        if asked.default_root_dir is not None:
+            kwargs["default_root_dir"] = str(local_folder(asked.default_root_dir, "trainer.default_root_dir"))
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError) as error:
             raise ValueError(f"trainer: {error}") from error
+        except RuntimeError as error:
+            if "SLURM" not in str(error) and "--ntasks" not in str(error):
+                raise
+            raise ValueError(f"trainer: {error}") from error
+        for kind in (MaskBoard, SaveResults):  # a user's own, with other arguments, stand before ours
+            callbacks = trainer.callbacks  # type: ignore[attr-defined]
+            for double in [callback for callback in callbacks if isinstance(callback, kind)][1:]:
+                callbacks.remove(double)
+        return trainer
 
     def before_instantiate_classes(self) -> None:
         config = self.config[str(self.subcommand)]
         if self.subcommand in ("test", "predict") and config.trainer.logger is None:
             config.trainer.logger = False  # the evaluation's folder is the record
         _link_seed(config)
-        if self.subcommand == "fit":
-            _refuse_evaluation(config)
 
     def instantiate_classes(self) -> None:
         """Builds everything, and from then on lets garbage be collected: `peekaboo.command_line.entry.script` had not."""
@@ -124,9 +150,10 @@ class CommandLine(LightningCLI):
         Raises:
             ValueError, FileNotFoundError: for an image, a mask, a prompt or a checkpoint that is wrong or missing.
         """
-        checkpoint = self.config.fit.ckpt_path
-        if checkpoint is not None and not Path(checkpoint).is_file():  # nor an address: a checkpoint is not downloaded
-            raise FileNotFoundError(f"ckpt_path: expected a checkpoint file, got {checkpoint!r}, which does not exist")
+        if isinstance(self.datamodule, SampleData):
+            raise ValueError(
+                "data: expected none for `fit`, which segments the one image of `--model.image`; `predict` segments a data set"
+            )
         if isinstance(self.model, Segmenter):
             check_precision(self.trainer.precision)
             if self.trainer.max_epochs != 1:
@@ -134,9 +161,11 @@ class CommandLine(LightningCLI):
                     f"trainer.max_epochs: expected 1, got {self.trainer.max_epochs}; model.iterations is how long a fit is"
                 )
             self.model.input.pairs()
+        if self.config.fit.trainer.logger in (None, True):
+            claim_version(self.trainer)
 
     def before_test(self) -> None:
-        """Tells the evaluation what was asked for, so that it knows its own folder again.
+        """Gives the evaluation the configuration that repeats the run.
 
         Raises:
             ValueError: for a checkpoint, which has one image's alpha.
@@ -147,7 +176,8 @@ class CommandLine(LightningCLI):
                 "where it was stopped"
             )
         asked = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[str(self.subcommand)]
-        self.evaluation.config_yaml, self.evaluation.config = dump(asked), asked
+        assert self.evaluation is not None
+        self.evaluation.config_yaml = dump(asked)
 
     before_predict = before_test
 
@@ -167,15 +197,3 @@ def _link_seed(config: Any) -> None:
             raise ValueError(f"seed_everything: expected none beside model.seed {arguments.seed}, got {seed}")
         arguments.seed = seed
     seed_everything(arguments.seed, verbose=False)  # for classes of the user's own
-
-
-def _refuse_evaluation(config: Any) -> None:
-    """Makes sure that nobody waits for what an evaluation would write.
-
-    Raises:
-        ValueError: for an argument of the evaluation in a fit.
-    """
-    usual = {name: parameter.default for name, parameter in inspect.signature(Evaluation).parameters.items()}
-    asked = [f"evaluation.{name}" for name, value in usual.items() if config.evaluation.get(name, value) != value]
-    if asked:
-        raise ValueError(f"{', '.join(asked)}: expected with `test` or `predict`, got `fit`, which has no evaluation")

@@ -13,6 +13,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..identity import Configured
 from .content import Content, content_of, printable
 
 
@@ -97,7 +98,7 @@ class Samples(Dataset[Sample | Failure]):
             return Failure(self.ids[index], str(error), self.source(index))
 
 
-class SampleData(LightningDataModule):
+class SampleData(Configured, LightningDataModule):
     """Deals samples out for ``test`` and ``predict``: a batch is a list of :class:`Sample` and :class:`Failure`.
 
     Every rank deals its own share, each sample to one rank alone; finished ones are left out (see :class:`Evaluation`).
@@ -111,6 +112,7 @@ class SampleData(LightningDataModule):
         finished: ids that an earlier run of the same evaluation finished.
     """
 
+    indifferent = frozenset({"batch_size", "num_workers"})
     finished: frozenset[str] = frozenset()
     _opened: Dataset[Sample | Failure] | None = None
     _place_of: dict[str, int] | None = None

@@ -12,6 +12,7 @@ import torch
 from lightning import LightningModule
 
 from ..data.base import Failure, Sample, SampleError
+from ..identity import Configured
 from ..results.result import Result, Threshold
 
 if not torch.cuda.is_available():
@@ -24,6 +25,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # half precision is the netw
 NO_TRUTH = "mask: expected a ground truth for `test`, got none; `predict` needs none"
 
 Run = Callable[[list[Sample]], list[Result]]
+NO_TRUTH = "mask: expected a ground truth for `test`, got none; `predict` needs none"
 Finished = list[tuple[Sample, Result] | Failure]
 
 
@@ -68,7 +70,7 @@ class Batches:
                 self.limit = len(part) // 2
             except SampleError as error:
                 if len(part) == 1:
-                    finished[part[0].id] = Failure(part[0].id, str(error))
+                    finished[part[0].id] = Failure(part[0].id, str(error), part[0].source)
                     waiting = waiting[1:]
                 else:  # one of them: each alone, so that the others are not lost
                     finished |= {item.id: self.run([item], run)[0] for item in part}  # type: ignore[misc, union-attr]
@@ -82,7 +84,7 @@ class Batches:
         return [item if isinstance(item, Failure) else finished[item.id] for item in batch]
 
 
-class SampleModule(LightningModule):
+class SampleModule(Configured, LightningModule):
     """A module that makes masks of batches of samples in ``test`` and ``predict``: the segmenter, and every baseline.
 
     Args:
@@ -140,4 +142,4 @@ class SampleModule(LightningModule):
 
 def _with_truth(item: Sample | Failure) -> Sample | Failure:
     """A sample that can be scored; one without a ground truth is a failure."""
-    return Failure(item.id, NO_TRUTH) if isinstance(item, Sample) and item.mask is None else item
+    return Failure(item.id, NO_TRUTH, item.source) if isinstance(item, Sample) and item.mask is None else item

@@ -8,19 +8,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from ..data.base import Failure, Sample, SampleData
-from ..results.files import to_picture
+from ..identity import digest
+from ..results.files import local_folder, to_16_bit, to_picture
+from ..results.interruption import Interrupted, Interruption, forward
+from ..results.ranks import once
 from ..results.records import command, versions
 from ..results.result import Result
+from ..results.writing import write_json, write_text
 from .batching import SampleModule
 from .coco import check_library, write_coco
-from .folder import RunFolder, arguments_of, decisive, digest, plain_attributes, to_16_bit, weights_digest, write_text
+from .continuing import finished, provenance
+from .folder import RunFolder
 from .metrics import MaskMetrics, Scores
 from .progress import SampleBar
 from .rows import failed_row, make_row
+from .runs import command_config, identity_of
 from .sheet import contact_sheet
 from .tables import samples_csv, summarise, table
 
@@ -28,8 +35,9 @@ from .tables import samples_csv, summarise, table
 class Evaluation(Callback):
     """Keeps every finished sample at once, goes on where an earlier run of the same command stopped, and makes the table.
 
-    The folder is ``<default_root_dir>/runs/<test|predict>/<name>-<data>-<digest>``, where the digest stands for model, data,
-    precision and the weights of the frozen networks: the same command finds its own folder, a changed one starts another.
+    The folder is ``<default_root_dir>/runs/<test|predict>/<name>-<data>-<digest>``, where the digest stands for the constructor
+    arguments of model and data, the precision, and the weights of the frozen networks: the same run finds its own folder,
+    whether the command line or Python made it, and a changed one starts another.
 
     Args:
         folder: another place; refused if it holds a run of another configuration.
@@ -40,10 +48,12 @@ class Evaluation(Callback):
         coco_rle: write ``coco_rle.json``, all masks in COCO's run-length encoding.
         contact_sheet: how many of each of the best, the median and the worst samples ``contact_sheet.png`` shows
             (image, ground truth, alpha, overlay); 0 for none.
+
+    Attributes:
+        failures: why samples failed, by id, when a run is over.
     """
 
-    config: dict[str, Any] | None = None  # set by the command line; without it the objects' plain attributes stand for it
-    config_yaml: str | None = None
+    config_yaml: str | None = None  # set by the command line, which knows more than model and data
 
     def __init__(
         self,
@@ -82,63 +92,63 @@ class Evaluation(Callback):
             )
         if self.stage == "predict":
             trainer.predict_loop.return_predictions = False  # they are files; thousands would not fit the memory
-        self.data, self.failures = data, {}
-        self.variant = self.name or pl_module.variant
-        ids = data.ids()
-        precision = str(trainer.precision)
-        asked = plain_attributes(pl_module, data, precision) if self.config is None else decisive(self.config)
-        identity = {"stage": self.stage, **asked, "weights": weights_digest(pl_module)}
+        self.data, self.module, self.failures = data, pl_module, {}
+        self.variant, self.precision = self.name or pl_module.variant, str(trainer.precision)
+        self.versions = versions()
+        identity = identity_of(self.stage, pl_module, data, self.precision)
         run = RunFolder(self._place(trainer, identity), identity)
-        run.check()
-        trainer.strategy.barrier("checked")
-        if trainer.is_global_zero:
-            run.open(self._about(trainer, pl_module), self.config_yaml)
-            data.finished = run.finished(ids, self._needed())
-        data.finished = trainer.strategy.broadcast(data.finished)
+        data.finished = once(trainer, lambda: self._open(trainer, run))
+        self._run = run
+        ids = data.ids()
         if data.finished:
             rank_zero_info(f"{len(data.finished)} of {len(ids)} samples are finished already; going on in {run.path}")
         self._bar = SampleBar(trainer, len(data.share(trainer.global_rank, trainer.world_size)), self.stage)
         self._shown = MaskMetrics(sync_on_compute=False)
+        self._interruption = Interruption()
         pl_module.report = self._bar.report
-        self._run = run
+
+    def _open(self, trainer: Trainer, run: RunFolder) -> frozenset[str]:
+        """Takes the folder, on one rank for all, and finds out what is finished in it.
+
+        Raises:
+            ValueError: where the folder is another's.
+        """
+        try:
+            run.open(self._about(trainer), self.config_yaml or command_config(self.module, self.data, self.precision))
+            return finished(run, self.data, self._kinds(), self.versions)
+        except BaseException:
+            run.close()
+            raise
 
     def _place(self, trainer: Trainer, identity: dict[str, Any]) -> Path:
         if self.folder is not None:
-            return Path(self.folder).expanduser()
+            return local_folder(self.folder, "evaluation.folder")
         data = re.sub(r"Data$", "", type(self.data).__name__)
         words = re.findall(r"[a-z0-9]+", f"{self.variant} {data}".lower())
-        return Path(trainer.default_root_dir) / "runs" / self.stage / "-".join([*words, digest(identity)])
+        root = local_folder(trainer.default_root_dir, "trainer.default_root_dir")
+        return root / "runs" / self.stage / "-".join([*words, digest(identity)])
 
-    def _about(self, trainer: Trainer, module: SampleModule) -> dict[str, Any]:
+    def _about(self, trainer: Trainer) -> dict[str, Any]:
         return {
             "variant": self.variant,
-            "model": type(module).__name__,
-            "teacher": module.teacher_name,
+            "model": type(self.module).__name__,
+            "teacher": self.module.teacher_name,
             "data": type(self.data).__name__,
-            "data_arguments": arguments_of(self.data) if self.config is None else decisive(self.config)["data"]["init_args"],
-            "own_threshold": module.threshold,
-            "precision": str(trainer.precision),
+            "data_arguments": self.data.configuration(decisive=True)["init_args"],
+            "own_threshold": self.module.threshold,
+            "precision": self.precision,
             "accelerator": type(trainer.accelerator).__name__,
             "command": command(),
-            "versions": versions(),
+            "versions": self.versions,
         }
 
-    def _needed(self) -> dict[str, str]:
-        wanted = {"masks": self._masks, "alphas": self._alphas, "cutouts": self.cutouts}
-        return {kind: ".png" for kind, needed in wanted.items() if needed}
-
-    @property
-    def _masks(self) -> bool:
-        return self.save_masks or self.coco_rle or self.stage == "predict"
-
-    @property
-    def _alphas(self) -> bool:
-        return self.save_alphas or self.contact_sheet > 0
+    def _kinds(self) -> list[str]:
+        """Returns the kinds of pictures that every sample gets."""
+        masks = self.save_masks or self.coco_rle or self.stage == "predict"
+        wanted = {"masks": masks, "alphas": self.save_alphas or self.contact_sheet > 0, "cutouts": self.cutouts}
+        return [kind for kind, needed in wanted.items() if needed]
 
     # ---- samples -------------------------------------------------------------------------------------------------------
-
-    def _begin_batch(self, module: Any, batch: list[Sample | Failure]) -> None:
-        self._bar.begin(len(batch), module.iterations)
 
     def _end_batch(self, outputs: list[tuple[Sample, Result] | Failure]) -> None:
         for item in outputs:
@@ -147,7 +157,8 @@ class Evaluation(Callback):
                 continue
             sample, result = item
             self._save(sample.id, result)
-            row = make_row(sample, result, self.data.group(sample.id))
+            made_with = {"precision": self.precision, "device": str(self.module.device), "versions": self.versions}
+            row = make_row(sample, result, self.data.group(sample.id)) | made_with
             self._folder.add(row)  # last: a sample with a row is finished
             if row["scores"] is not None:
                 self._shown.update(Scores.from_rows([row["scores"]]))
@@ -155,28 +166,33 @@ class Evaluation(Callback):
         self._bar.end(f"mIoU {shown['mIoU']:.3f}" if shown else "")
 
     def _save(self, name: str, result: Result) -> None:
-        if self._masks:
-            self._folder.save_picture("masks", name, to_picture(result.mask))
-        if self._alphas:
-            self._folder.save_picture("alphas", name, to_16_bit(result.alpha))
-        if self.cutouts:
-            import torch
-
-            self._folder.save_picture("cutouts", name, to_picture(torch.cat([result.image, result.alpha[None]])))
+        make = {
+            "masks": lambda: to_picture(result.mask),
+            "alphas": lambda: to_16_bit(result.alpha),
+            "cutouts": lambda: to_picture(torch.cat([result.image, result.alpha[None]])),
+        }
+        for kind in self._kinds():
+            self._folder.save_picture(kind, name, make[kind]())
 
     @property
     def _folder(self) -> RunFolder:
         assert self._run is not None
         return self._run
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._interruption.listen()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._interruption.listen()
+
     def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
-        self._begin_batch(pl_module, batch)
+        self._bar.begin(len(batch), self.module.iterations)
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         self._end_batch(outputs)
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any) -> None:
-        self._begin_batch(pl_module, batch)
+        self._bar.begin(len(batch), self.module.iterations)
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         self._end_batch(outputs)
@@ -186,19 +202,31 @@ class Evaluation(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._run is None or stage not in ("test", "predict"):
             return
-        self._bar.close()
-        trainer.strategy.barrier("samples")
-        if trainer.is_global_zero:
-            self.failures = self._finish()  # the first rank's exit code speaks for all
-        self._run = None
+        try:
+            self._bar.close()
+            trainer.strategy.barrier("samples")
+            if trainer.is_global_zero:
+                self.failures = self._finish()  # the first rank's exit code speaks for all
+        finally:
+            self._give_back()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._run is None:
             return
         self._bar.close()
+        if isinstance(exception, Interrupted):
+            forward(trainer, exception.number)
         if trainer.is_global_zero:
-            done = len(self._run.finished(self.data.ids(), {}))
-            rank_zero_info(f"stopped: {done} samples are finished in {self._run.path}; the same command goes on")
+            done, path = len(self._run.good(self.data.ids())), self._run.path
+            why = f" by {exception}" if isinstance(exception, Interrupted) else ""
+            rank_zero_info(f"stopped{why}: {done} samples are finished in {path}; the same command goes on")
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Leaves nothing of the run in objects that are the caller's, nor in the folder that others wait for."""
+        self._folder.close()
+        self._run = None
+        self.data.finished, self.module.report = frozenset(), None
 
     def _finish(self) -> dict[str, str]:
         """Writes and prints what all ranks and all runs of the folder came to; returns the failures."""
@@ -207,14 +235,14 @@ class Evaluation(Callback):
         about = json.loads((folder.path / "run.json").read_text(encoding="utf-8"))
         about.pop("identity")
         write_text(folder.path / "samples.csv", samples_csv(rows))
-        metrics = summarise(rows, len(ids), about)
+        metrics = summarise(rows, len(ids), about | provenance(rows))
         if self.stage == "test":
-            write_text(folder.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+            write_json(folder.path / "metrics.json", metrics)
             print(f"\n{table(metrics)}")
         if self.coco_rle:
-            write_coco(folder.path, rows)
+            write_coco(folder, rows)
         if self.contact_sheet:
-            contact_sheet(folder, self.data, rows, self.contact_sheet)
+            contact_sheet(folder, self.data, rows, self.contact_sheet, self.module.threshold)
         done = len(rows) - len(metrics["failed"])
         print(f"\n{done} of {len(ids)} samples in {metrics['seconds']:.1f} s; results in {folder.path}")
         for name, reason in metrics["failed"].items():

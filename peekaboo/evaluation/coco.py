@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from ..functional.optional import extra
-from .folder import write_text
+from ..results.writing import write_json
+from .folder import RunFolder
 
 
 def check_library() -> None:
@@ -34,7 +34,7 @@ def encode(mask: Any) -> dict[str, Any]:
     return {"size": [int(side) for side in found["size"]], "counts": found["counts"].decode("ascii")}
 
 
-def write_coco(folder: Path, rows: list[dict[str, Any]]) -> Path:
+def write_coco(folder: RunFolder, rows: list[dict[str, Any]]) -> Path:
     """Writes ``coco_rle.json`` of the masks in a run's folder: every sample an image, every prompt a category.
 
     ``pycocotools.coco.COCO(path)`` reads it, and its ``annToMask`` gives the masks back. ``file_name`` of an image is the mask's
@@ -45,10 +45,19 @@ def write_coco(folder: Path, rows: list[dict[str, Any]]) -> Path:
     categories = {prompt: i for i, prompt in enumerate(dict.fromkeys(row["prompt"] for row in done), 1)}
     images, annotations = [], []
     for number, row in enumerate(done, 1):
-        file = Path("masks") / f"{row['id']}.png"
-        runs = encode(np.array(Image.open(folder / file)) > 127)
+        file = folder.picture("masks", row["id"])
+        runs = encode(np.array(Image.open(file)) > 127)
         height, width = runs["size"]
-        images.append({"id": number, "file_name": str(file), "height": height, "width": width, "sample": row["id"]})
+        place = file.relative_to(folder.path).as_posix()
+        images.append(
+            {
+                "id": number,
+                "file_name": place,
+                "height": height,
+                "width": width,
+                "sample": row["id"],
+            }
+        )
         annotations.append(
             {
                 "id": number,
@@ -66,5 +75,5 @@ def write_coco(folder: Path, rows: list[dict[str, Any]]) -> Path:
         "annotations": annotations,
         "categories": [{"id": number, "name": prompt} for prompt, number in categories.items()],
     }
-    write_text(folder / "coco_rle.json", json.dumps(content) + "\n")
-    return folder / "coco_rle.json"
+    write_json(folder.path / "coco_rle.json", content, indent=None)
+    return folder.path / "coco_rle.json"

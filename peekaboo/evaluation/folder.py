@@ -2,112 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
-import torch
-from torch import nn
+from PIL import Image
 
-from ..alphas.base import Alpha
-from ..teachers.base import Frozen
+from ..identity import differences, undeclared
+from ..results.lock import RunLock, is_alive
+from ..results.writing import PARTIAL, host, is_whole_png, write_json, write_picture, write_text
 
-#: Arguments that change no result: a run with other ones goes on with the same folder.
-INDIFFERENT = {"model": ("input", "max_skipped"), "data": ("batch_size", "num_workers")}
-STATE = ("training", "input", "optimisation")  # attributes that a run leaves
 COUNTS = ("intersection", "union")  # of a row's scores, over thresholds
+PICTURES = ("masks", "alphas", "cutouts")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file atomically and for good: no reader, crash or power cut ever sees half of it."""
-    partial = path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()[:16]}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def decisive(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the part of a run's configuration that decides its results: model, data and precision."""
-    kept = {}
-    for part, indifferent in INDIFFERENT.items():
-        described = dict(config.get(part) or {})
-        arguments = described.get("init_args") or {}
-        described["init_args"] = {key: value for key, value in arguments.items() if key not in indifferent}
-        kept[part] = described
-    return {**kept, "precision": (config.get("trainer") or {}).get("precision")}
-
-
-def plain_attributes(module: nn.Module, data: Any, precision: str) -> dict[str, Any]:
-    """What stands for the configuration of a run that was started from Python: the plain attributes of its objects.
-
-    Args:
-        module: the model, with its optimiser where it has one.
-        data: the data module.
-        precision: of the trainer.
-    """
-    networks = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, Frozen))
-    made = nn.ParameterList | nn.ParameterDict  # when an alpha is reset
-    parts = {name: p for name, p in module.named_modules() if not name.startswith(networks) and not isinstance(p, made)}
-    found = {f"model.{name}".rstrip("."): {"class": type(part).__name__, **plain(part)} for name, part in parts.items()}
-    if hasattr(module, "make_optimizer"):
-        optimizer = module.make_optimizer([nn.Parameter(torch.zeros(1))])  # type: ignore[operator]
-        found["optimizer"] = {"class": type(optimizer).__name__, **optimizer.defaults}
-    return {**found, "data": {"class": type(data).__name__, **arguments_of(data)}, "precision": precision}
-
-
-def arguments_of(data: Any) -> dict[str, Any]:
-    """The plain attributes of a data module that decide which samples it has."""
-    return {key: value for key, value in plain(data).items() if key not in INDIFFERENT["data"]}
-
-
-def plain(thing: Any) -> dict[str, Any]:
-    """The attributes that can be written to JSON, paths as text, without what a run leaves in them; of a module its small
-    buffers too.
-    """
-
-    def written(value: Any) -> Any:
-        return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-    attributes = {key: written(value) for key, value in vars(thing).items() if not key.startswith("_") and key not in STATE}
-    if isinstance(thing, nn.Module) and not isinstance(thing, Alpha):  # an alpha makes its own anew for each batch
-        small = {name: buffer for name, buffer in thing.named_buffers(recurse=False) if buffer.numel() <= 16}
-        attributes |= {name: buffer.flatten().tolist() for name, buffer in small.items()}
-    kept: dict[str, Any] = json.loads(json.dumps({k: v for k, v in attributes.items() if _is_plain(v)}, default=str))
-    return kept
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(one) for key, one in value.items())
-    if isinstance(value, torch.Size):  # of an image: alphas keep it
-        return False
-    if isinstance(value, list | tuple):
-        return all(_is_plain(one) for one in value)
-    return isinstance(value, int | float | str | Path | None)
-
-
-def weights_digest(module: nn.Module) -> str:
-    """A digest of the weights of the frozen networks in a module."""
-    digest = hashlib.sha256()
-    for part in (part for part in module.modules() if isinstance(part, Frozen)):
-        digest.update(part.digest)
-    return digest.hexdigest()[:16]
-
-
-def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the leaves of nested dicts as ``("a.b", value)``."""
-    if not isinstance(tree, dict) or not tree:
-        yield prefix, tree
-        return
-    for key, value in tree.items():
-        yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
+def file_name(name: str) -> str:
+    """Returns a sample's id as a file name; with percent signs where the file system's encoding has not all its letters."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return quote(name, safe=" ", errors="surrogatepass")
+    return name
 
 
 class RunFolder:
@@ -119,94 +38,119 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self.path, self.rows = path, path / "samples"
-        self.identity = json.loads(json.dumps(identity, default=str))
+        self.path, self.rows, self.identity = path, path / "samples", identity
+        self.lock = RunLock(path, "evaluation.folder")
 
     def check(self) -> None:
         """Makes sure that the folder is new, or holds this very run.
 
         Raises:
-            ValueError: if it holds another one, with what differs.
+            ValueError: if it holds another one, with what differs; if the identity has something in it that is not plain.
         """
+        if vague := undeclared(self.identity):
+            raise ValueError(
+                f"{vague[0]}: expected an argument that can be written down (numbers, text, tensors, parts of this program, "
+                "named functions), so that the same run is known again"
+            )
+        then = self._identity_of()
+        if then is not None and (changes := differences(then, self.identity)):
+            raise ValueError(
+                f"evaluation.folder: expected a new folder or one of this configuration, got {str(self.path)!r} with another: "
+                f"{changes}"
+            )
+
+    def _identity_of(self) -> dict[str, Any] | None:
+        """Reads the identity of the run that has the folder; None for a new folder."""
         file = self.path / "run.json"
         if not file.is_file():
             if self.rows.is_dir() and any(self.rows.glob("*.json")):
                 raise ValueError(
                     f"evaluation.folder: expected a folder of this program, got {str(self.path)!r} with samples but no run.json"
                 )
-            return
-        then, now = (dict(flatten(tree)) for tree in (json.loads(file.read_text())["identity"], self.identity))
-        differing = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
-        if differing:
-            changes = [f"{key} was {then.get(key)!r}, is {now.get(key)!r}" for key in differing[:3]]
-            more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
+            return None
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))["identity"]
+        except (ValueError, KeyError, TypeError):
+            found = None
+        if not isinstance(found, dict):
             raise ValueError(
-                f"evaluation.folder: expected a new folder or one of this configuration, got {str(self.path)!r} with another: "
-                f"{'; '.join(changes)}{more}"
+                f"evaluation.folder: expected a folder of this program, got {str(self.path)!r}, whose run.json is broken or "
+                "another's"
             )
+        return found
 
     def open(self, about: dict[str, Any], config: str | None) -> None:
-        """Makes the folder and says whose it is; on one rank only.
+        """Makes the folder, takes it for this process and says whose it is; on one rank only.
 
         Args:
             about: what else ``run.json`` tells.
             config: YAML that repeats the run.
+
+        Raises:
+            ValueError: if another process is working in it, or it is another run's.
         """
-        self.rows.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / "run.json", json.dumps({**about, "identity": self.identity}, indent=2) + "\n")
-        if config is not None:
-            write_text(self.path / "config.yaml", config)
-        for left in (*self.path.glob(".*.partial"), *self.path.glob("*/.*.partial")):
-            left.unlink(missing_ok=True)  # of a run that was killed
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.lock.acquire()
+        try:
+            self.check()  # again, now that nobody else writes it
+            self.rows.mkdir(exist_ok=True)
+            write_json(self.path / "run.json", {**about, "identity": self.identity})
+            if config is not None:
+                write_text(self.path / "config.yaml", config)
+            self._sweep()
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def close(self) -> None:
+        """Lets other processes work in it."""
+        self.lock.release()
+
+    def _sweep(self) -> None:
+        """Removes what writers of this program that are dead have left half-written; nothing else, and no other's."""
+        for folder in (self.path, self.rows, *(self.path / kind for kind in PICTURES)):
+            for file in folder.iterdir() if folder.is_dir() else ():
+                writer = PARTIAL.fullmatch(file.name)
+                if writer and not (writer["host"] == host() and is_alive(int(writer["process"]))):
+                    file.unlink(missing_ok=True)
 
     def add(self, row: dict[str, Any]) -> None:
         """Keeps the row of a sample; call it when everything else about the sample is written."""
-        write_text(self.rows / f"{row['id']}.json", json.dumps(row) + "\n")
+        write_json(self._row_file(row["id"]), row, indent=None)
 
     def row(self, name: str) -> dict[str, Any] | None:
         """Returns the row of a sample, or None if it has not finished."""
         try:
-            row = json.loads((self.rows / f"{name}.json").read_text(encoding="utf-8"))
+            row = json.loads(self._row_file(name).read_text(encoding="utf-8"))
             for key in COUNTS if row["scores"] else ():
                 row["scores"][key] = np.array(row["scores"][key], dtype=np.int64)  # a tenth of the memory of a list
-            return row
+            return row if row["id"] == name and "error" in row else None
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):  # broken by something else than us: do the sample again
             return None
 
-    def all(self, ids: list[str]) -> list[dict[str, Any]]:
+    def _row_file(self, name: str) -> Path:
+        return self.rows / f"{file_name(name)}.json"
+
+    def all(self, ids: Iterable[str]) -> list[dict[str, Any]]:
         """Returns the rows of the finished samples among some, in their order."""
         return [row for row in map(self.row, ids) if row is not None]
 
-    def finished(self, ids: list[str], needed: dict[str, str]) -> frozenset[str]:
-        """Returns which samples need not be done again: those without an error and with all the files they should have.
+    def good(self, ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Returns the rows of the samples among some that finished without an error."""
+        return [row for row in self.all(ids) if row["error"] is None]
 
-        Args:
-            ids: of the samples.
-            needed: suffix of the file that each of some subfolders should have of every sample.
-        """
-        rows = (row for row in map(self.row, ids) if row is not None and row["error"] is None)
-        good = (row["id"] for row in rows)
-        return frozenset(i for i in good if all((self.path / sub / f"{i}{suffix}").is_file() for sub, suffix in needed.items()))
+    def has_pictures(self, row: dict[str, Any], kinds: Iterable[str]) -> bool:
+        """Whether all pictures that a finished sample should have are there, whole, and of its size."""
+        return all(is_whole_png(self.picture(kind, row["id"]), (row["width"], row["height"])) for kind in kinds)
 
-    def save_picture(self, kind: str, name: str, picture: Any) -> None:
-        """Writes ``<kind>/<name>.png`` atomically."""
-        target = self.path / kind / f"{name}.png"
+    def picture(self, kind: str, name: str) -> Path:
+        """Returns the place of a sample's picture of one of the :data:`PICTURES`."""
+        return self.path / kind / f"{file_name(name)}.png"
+
+    def save_picture(self, kind: str, name: str, picture: Image.Image) -> None:
+        """Writes ``<kind>/<name>.png``."""
+        target = self.picture(kind, name)
         target.parent.mkdir(exist_ok=True)
-        partial = target.with_name(f".{hashlib.sha1(name.encode()).hexdigest()[:16]}.{os.getpid()}.partial")
-        picture.save(partial, format="PNG")
-        os.replace(partial, target)
-
-
-def digest(identity: dict[str, Any]) -> str:
-    """Returns eight letters that stand for an identity."""
-    text = json.dumps(identity, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def to_16_bit(alpha: torch.Tensor) -> Any:
-    """Makes a 16-bit picture of an (H, W) alpha."""
-    from PIL import Image
-
-    return Image.fromarray((alpha.double().cpu() * 65535).round().to(torch.int32).numpy().astype("uint16"))
+        write_picture(target, picture)

@@ -22,10 +22,10 @@ class SampleBar:
     """
 
     def __init__(self, trainer: Trainer, total: int, what: str) -> None:
-        theirs = trainer.progress_bar_callback
-        shown = isinstance(theirs, ProgressBar) and trainer.is_global_zero
-        if isinstance(theirs, ProgressBar):
-            theirs.disable()
+        self._theirs = trainer.progress_bar_callback
+        shown = isinstance(self._theirs, ProgressBar) and trainer.is_global_zero
+        if isinstance(self._theirs, ProgressBar):
+            self._theirs.disable()
         every = 0.2 if sys.stderr.isatty() else 10.0
         self.bar: Any = tqdm(total=total, desc=what, disable=not shown, bar_format=FORMAT, mininterval=every, dynamic_ncols=True)
         self.done, self.batch, self.iterations = 0, 0, 1
@@ -49,5 +49,7 @@ class SampleBar:
         self.bar.update(position - self.bar.n)
 
     def close(self) -> None:
-        """Leaves the bar as it is."""
+        """Leaves the bar as it is, and the trainer its own."""
         self.bar.close()
+        if isinstance(self._theirs, ProgressBar):
+            self._theirs.enable()

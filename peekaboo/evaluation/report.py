@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections import Counter
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..data.checks import user_path
 from ..functional.optional import extra
+from ..results.captions import font_for, written
+from ..results.writing import write_bytes, write_text
 from .metrics import LEVELS
 from .paper import TABLES
 
@@ -26,7 +30,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: if there is none.
         ValueError: if it is none of this program's, or has no scored sample.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     file = file / "metrics.json" if file.is_dir() else file
     if not file.is_file():
         raise FileNotFoundError(f"run: expected the folder of a finished `test`, got {str(path)!r} without metrics.json")
@@ -81,7 +85,8 @@ def cells(run: dict[str, Any]) -> list[str]:
 def grid(header: tuple[str, ...], lines: list[list[str]]) -> str:
     """Returns a Markdown table; numbers stand right."""
     rule = ["---", *["--:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [list(header), rule, *lines])
+    written = [[" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in [list(header), rule, *lines]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in written)
 
 
 def markdown(runs: list[dict[str, Any]], paper: bool = True) -> str:
@@ -122,6 +127,7 @@ def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
 
         matplotlib.use("Agg")
         from matplotlib import pyplot
+        from matplotlib.font_manager import FontProperties
 
     panels: list[tuple[str, list[tuple[str, float, float, float]]]] = []
     for data, some in by_data(runs).items():
@@ -131,6 +137,9 @@ def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
         panels += [(name, [(row[0], row[5], row[5], row[5]) for row in rows]) for name, rows in TABLES.items()]
     tallest = max(len(bars) for _, bars in panels)
     size = (5.5 * len(panels), 1.2 + 0.34 * tallest)
+    font = font_for("".join(title + "".join(bar[0] for bar in bars) for title, bars in panels))
+    file_of_font = getattr(font, "path", None)
+    lettering = FontProperties(fname=file_of_font if isinstance(file_of_font, str) else None)
     figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, bars) in zip(axes[0], panels, strict=True):
         names, means, lows, highs = zip(*bars, strict=True)
@@ -138,12 +147,16 @@ def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
         published = title in TABLES
         places = range(len(bars))
         axis.barh(places, means, xerr=None if published else errors, color="#b0b0b0" if published else "#4c78a8", capsize=2)
-        axis.set_yticks(places, names)
+        lines = [written(name, font) for name in names]
+        axis.set_yticks(places, lines, parse_math=False, fontproperties=lettering)  # a dollar in a name is a dollar
         axis.invert_yaxis()
-        axis.set(title=title, xlabel="mIoU (mean over samples)", xlim=(0, 1))
+        axis.set_title(written(title, font), parse_math=False, fontproperties=lettering)
+        axis.set(xlabel="mIoU (mean over samples)", xlim=(0, 1))
         axis.grid(axis="x", alpha=0.3)
-    figure.savefig(file, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120, format="png")
     pyplot.close(figure)
+    write_bytes(file, content.getvalue())
 
 
 def main(args: list[str] | None = None) -> int:
@@ -155,11 +168,11 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     try:
         runs = [read_run(path) for path in options.runs]
-        folder = Path(options.output).expanduser()
+        folder = user_path(options.output)
         folder.mkdir(parents=True, exist_ok=True)
         text = markdown(runs, not options.no_paper)
+        write_text(folder / "report.md", text)
         plot(runs, folder / "report.png", not options.no_paper)
-        (folder / "report.md").write_text(text, encoding="utf-8")
     except (OSError, ValueError, ModuleNotFoundError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..data.base import Failure, Sample
+from ..data.content import Content
 from ..results.result import Result
 from .metrics import GRID, Scores, best_of, score
 
@@ -30,6 +32,8 @@ COLUMNS = (
     "seconds",
     "seed",
     "skipped_steps",
+    "source",
+    "sha256",
     "error",
 )
 
@@ -45,6 +49,8 @@ def make_row(sample: Sample, result: Result, group: str | None) -> dict[str, Any
         "group": group,
         "prompt": sample.prompt,
         "error": None,
+        "source": sample.source,
+        "content": plain_content(sample.content),
         "height": sample.image.shape[1],
         "width": sample.image.shape[2],
         "seconds": round(record.get("seconds", 0.0) / record.get("pairs_in_batch", 1), 4),
@@ -67,12 +73,19 @@ def _scores(sample: Sample, result: Result, target: Tensor) -> Scores:
 
 def failed_row(failure: Failure, group: str | None) -> dict[str, Any]:
     """Returns what is kept of a sample that could not be done; it is tried again when the run goes on."""
-    return {"id": failure.id, "group": group, "prompt": "", "error": failure.reason, "scores": None}
+    found = {"id": failure.id, "group": group, "prompt": "", "error": failure.reason, "scores": None}
+    return {**found, "source": failure.source}
+
+
+def plain_content(content: Content | None) -> dict[str, Any] | None:
+    """Returns size and checksum of what a sample was read from, as JSON has it."""
+    return None if content is None else asdict(content)
 
 
 def csv_row(row: dict[str, Any]) -> dict[str, Any]:
     """Returns a row's columns of samples.csv: every IoU and what it came from; empty where there is none."""
     cells = {name: row.get(name) for name in COLUMNS}
+    cells["sha256"] = (row.get("content") or {}).get("sha256")
     if row.get("scores") is not None:
         scores = Scores.from_rows([row["scores"]])
         over_grid = torch.where(scores.union[0] > 0, scores.intersection[0] / scores.union[0].clamp(min=1), 1.0)

@@ -11,7 +11,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..data.base import Sample, SampleData
+from ..results.captions import draw_caption
 from ..results.files import overlay, to_picture
+from ..results.result import Threshold
+from ..results.writing import write_picture
 from .folder import RunFolder
 from .metrics import Scores
 
@@ -26,29 +29,38 @@ def choose(ious: list[float], count: int) -> list[int]:
     return list(dict.fromkeys(chosen))
 
 
-def contact_sheet(folder: RunFolder, data: SampleData, rows: list[dict[str, Any]], count: int) -> None:
-    """Writes ``contact_sheet.png``: a line a sample, with image, ground truth, alpha and overlay."""
+def contact_sheet(folder: RunFolder, data: SampleData, rows: list[dict[str, Any]], count: int, threshold: Threshold) -> None:
+    """Writes ``contact_sheet.png``: a line a sample, with image, ground truth, alpha and overlay.
+
+    Args:
+        folder: with the samples' alphas.
+        data: whose samples.
+        rows: of them.
+        count: of the best, the median and the worst samples each.
+        threshold: that the run is configured with; it makes the masks, and ranks the samples.
+    """
     scored = [row for row in rows if row["scores"] is not None]
     if not scored:
         return
-    ious = Scores.from_rows([row["scores"] for row in scored]).iou.tolist()
+    ious = Scores.from_rows([row["scores"] for row in scored]).iou_own.tolist()
     places = {name: i for i, name in enumerate(data.ids())}
     lines = []
     for i in choose(ious, count):
         sample = data.opened()[places[scored[i]["id"]]]
-        file = folder.path / "alphas" / f"{scored[i]['id']}.png"
+        file = folder.picture("alphas", scored[i]["id"])
         if isinstance(sample, Sample) and file.is_file():
-            lines.append(_line(sample, torch.from_numpy(np.array(Image.open(file)).astype(np.float32)) / 65535, ious[i]))
+            alpha = torch.from_numpy(np.array(Image.open(file)).astype(np.float32)) / 65535
+            lines.append(_line(sample, alpha, scored[i]["own_threshold"], ious[i]))
     if lines:
-        folder.save_picture(".", "contact_sheet", _stack(lines))
+        write_picture(folder.path / "contact_sheet.png", _stack(lines, f"IoU and overlay at the threshold {threshold}"))
 
 
-def _line(sample: Sample, alpha: Tensor, iou: float) -> Image.Image:
+def _line(sample: Sample, alpha: Tensor, threshold: float, iou: float) -> Image.Image:
     assert sample.mask is not None
     truth = sample.mask.float().expand(3, -1, -1)
-    pictures = [sample.image, truth, alpha.expand(3, -1, -1), overlay(sample.image, (alpha > 0.5).float()[None])]
+    pictures = [sample.image, truth, alpha.expand(3, -1, -1), overlay(sample.image, (alpha > threshold).float()[None])]
     line = Image.new("RGB", (4 * (CELL + GAP) - GAP, CELL + CAPTION), "white")
-    ImageDraw.Draw(line).text((0, 2), f"IoU {iou:.3f}   {sample.prompt}   ({sample.id})", fill="black")
+    draw_caption(ImageDraw.Draw(line), (0, 2), f"IoU {iou:.3f}   {sample.prompt}   ({sample.id})", line.width)
     for place, picture in enumerate(pictures):
         scale = CELL / max(picture.shape[-2:])
         size = [max(round(side * scale), 1) for side in picture.shape[-2:]]
@@ -57,10 +69,11 @@ def _line(sample: Sample, alpha: Tensor, iou: float) -> Image.Image:
     return line
 
 
-def _stack(lines: list[Image.Image]) -> Image.Image:
-    height = sum(line.height + GAP for line in lines)
+def _stack(lines: list[Image.Image], title: str) -> Image.Image:
+    height = CAPTION + sum(line.height + GAP for line in lines)
     sheet = Image.new("RGB", (lines[0].width, height), "white")
-    top = 0
+    draw_caption(ImageDraw.Draw(sheet), (0, 2), title, sheet.width)
+    top = CAPTION
     for line in lines:
         sheet.paste(line, (0, top))
         top += line.height + GAP

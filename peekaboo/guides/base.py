@@ -7,9 +7,10 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from ..functional.framing import Framing
+from ..identity import Configured
 
 
-class Guide(nn.Module):
+class Guide(Configured, nn.Module):
     """Maps an image to the features whose edges a filter keeps. Frozen: it is called once an image, without gradient."""
 
     def begin(self, framing: Framing) -> None:

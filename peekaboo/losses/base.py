@@ -7,10 +7,11 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from ..functional.random import Draws
+from ..identity import Configured
 from ..teachers.base import Teacher
 
 
-class Loss(nn.Module):
+class Loss(Configured, nn.Module):
     """Judges composites: low where the image fits its prompt. A loss owns the frozen networks that it needs."""
 
     @abstractmethod

@@ -247,14 +247,20 @@ class Optimisation:
             "settling": self.settling.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on with a time-lapse, a clock, and the pairs that had settled, from a state of :meth:`state_dict`."""
+    def load_state_dict(self, state: dict[str, Any], judge_anew: bool = False) -> None:
+        """Goes on with a time-lapse, a clock, and the pairs that had settled.
+
+        Args:
+            state: of :meth:`state_dict`.
+            judge_anew: let pairs that had settled move again, because they are to go on for longer.
+        """
         size = (self.settings.resolution, self.settings.resolution)
         self.frames = [resize(frame.to(self.device) / 255, size) for frame in state["frames"]]
         self._started = time.perf_counter() - state["seconds"]
         self.guard.load_state_dict(state["guard"])
-        self.settling.load_state_dict(state["settling"])
-        self.guard.hold(self.settling.settled())
+        if not judge_anew:
+            self.settling.load_state_dict(state["settling"])
+            self.guard.hold(self.settling.settled())
 
 
 def _plain(pair: Sample) -> Sample:

@@ -16,15 +16,21 @@ from ..backgrounds.base import Background
 from ..data.base import Sample
 from ..data.input import Input
 from ..evaluation.batching import SampleModule
+from ..evaluation.runs import weights_digest
 from ..functional.framing import Framing
 from ..functional.random import pair_seeds
+from ..identity import describe as describe_value
 from ..losses.base import Loss
 from ..results.files import mask_pictures
-from ..results.records import describe
+from ..results.records import describe, versions
 from ..results.result import Result, Threshold, fixed_threshold
 from ..starts.base import Start
+from .checkpoint import PROGRESS, check_same, go_on_after
 from .objective import Objective
 from .optimisation import Optimisation, Settings
+from .optimizers import describe_optimizer
+
+LENGTH = ("iterations", "settled")  # settings that may change when a fit goes on
 
 
 class Segmenter(SampleModule):
@@ -51,6 +57,8 @@ class Segmenter(SampleModule):
         settled: stop a pair before all ``iterations`` when its mask has, twice in a row, at least this IoU with its mask ten
             iterations before; None for all iterations. See :class:`peekaboo.optimisation.settling.Settling`.
     """
+
+    indifferent = frozenset({"input", "max_skipped"})
 
     def __init__(
         self,
@@ -99,6 +107,12 @@ class Segmenter(SampleModule):
     def teacher_name(self) -> str | None:
         return self.objective.loss.teacher_name
 
+    def configuration(self, decisive: bool = False) -> dict[str, Any]:
+        """As of any part; the optimiser, which is an argument that makes one, is described by what it makes."""
+        found = super().configuration(decisive)
+        found["init_args"]["optimizer"] = describe_optimizer(self.make_optimizer)
+        return found
+
     # ---- from Python, and data sets ----------------------------------------------------------------------------------------
 
     def begin(self, pairs: list[Sample], seeds: list[int], start: Start | None = None, timelapse: bool = True) -> Optimisation:
@@ -126,7 +140,8 @@ class Segmenter(SampleModule):
             timelapse: keep the alphas of some forty steps.
         """
         with torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
-            return self.begin(pairs, seeds, start, timelapse).run(self.make_optimizer, report)
+            found = self.begin(pairs, seeds, start, timelapse).run(self.make_optimizer, report)
+        return self._told(found)
 
     def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Segments samples of a data set."""
@@ -198,24 +213,49 @@ class Segmenter(SampleModule):
 
     def results(self, iterations: int) -> list[Result]:
         """The masks as they are now; see :meth:`Optimisation.results`."""
-        return self.running.results(iterations)
+        return self._told(self.running.results(iterations))
+
+    def _told(self, results: list[Result]) -> list[Result]:
+        """Adds to their records what is needed to make them again."""
+        precision = self.precision if self._trainer is None else str(self._trainer.precision)
+        for result in results:
+            result.record.update(precision=precision, configuration=self.configuration(decisive=True), versions=versions())
+        return results
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the alpha's parameters, and how far the run has come; the frozen networks come from where they came from."""
+        """Keeps the alpha's parameters, how far the run has come, and of what; frozen networks come from where they came from."""
         trained = {f"alpha.{name}" for name, p in self.alpha.named_parameters() if p.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
-        checkpoint["progress"] = self.running.state_dict()
+        length = {name: getattr(self.settings, name) for name in LENGTH}
+        checkpoint[PROGRESS] = {"of": self._set_up(), "length": length, "optimisation": self.running.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on with a run's time-lapse, its clock, and the pairs that had settled; the trainer loads the parameters.
 
         Raises:
-            ValueError: for a checkpoint of something else.
+            ValueError: for a checkpoint of something else, or of a fit that is over and is to be no longer.
         """
         if self.optimisation is None:  # `test` and `predict` begin each alpha anew
             return
-        state = {k.removeprefix("alpha."): tuple(v.shape) for k, v in checkpoint["state_dict"].items() if k.startswith("alpha.")}
-        own = {name: tuple(p.shape) for name, p in self.alpha.named_parameters() if p.requires_grad}
-        if state != own or "progress" not in checkpoint:
-            raise ValueError(f"ckpt_path: expected a fit's checkpoint with the parameters {own}, got {state}")
-        self.optimisation.load_state_dict(checkpoint["progress"])
+        if PROGRESS not in checkpoint:
+            raise ValueError("ckpt_path: expected a checkpoint of a fit, got one of something else")
+        progress = checkpoint[PROGRESS]
+        check_same(progress["of"], self._set_up())
+        done = checkpoint["global_step"] * self.trainer.accumulate_grad_batches
+        longer = self.iterations > progress["length"]["iterations"] or self.settings.settled != progress["length"]["settled"]
+        settled = all(at is not None for at in progress["optimisation"]["settling"]["settled_at"])
+        if done >= self.iterations or (settled and not longer):
+            raise ValueError(
+                f"ckpt_path: expected a fit that is not over, got one after {done} iterations"
+                f"{', whose masks have settled' if settled else ''}; `--model.iterations` with more than "
+                f"{max(done, progress['length']['iterations'])} goes on"
+            )
+        go_on_after(checkpoint, done)
+        self.optimisation.load_state_dict(progress["optimisation"], judge_anew=longer)
+
+    def _set_up(self) -> dict[str, Any]:
+        """What two fits must share so that one can go on with the other's masks."""
+        model = self.configuration(decisive=True)["init_args"]
+        image = describe_value(self.running.images[0])["digest"]  # a fit has one, however many prompts
+        fixed = {name: value for name, value in model.items() if name not in LENGTH}
+        return {"image": image, "prompt": self.running.prompts, "weights": weights_digest(self), "model": fixed}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data.checks import user_path
 from ..functional.compositing import composite
+from .writing import write_json, write_picture
 
 if TYPE_CHECKING:  # a result writes itself by this file
     from .result import Result
@@ -25,6 +27,11 @@ def to_picture(image: Tensor) -> Image.Image:
     """Makes an 8-bit picture of a (3 or 4, H, W) or (H, W) tensor in [0, 1] (or bool)."""
     pixels = (image.detach().float().cpu().clamp(0, 1) * 255).round().byte().numpy()
     return Image.fromarray(pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def to_16_bit(alpha: Tensor) -> Image.Image:
+    """Makes a 16-bit picture of an (H, W) alpha in [0, 1]."""
+    return Image.fromarray((alpha.double().cpu() * 65535).round().to(torch.int32).numpy().astype(np.uint16))
 
 
 def overlay(image: Tensor, alpha: Tensor) -> Tensor:
@@ -71,14 +78,13 @@ def save_result(result: Result, folder: Path) -> Path:
         OSError: if it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    to_picture(result.mask).save(folder / "mask.png")
-    deep = (result.alpha.double().cpu() * 65535).round().to(torch.int32).numpy().astype(np.uint16)
-    Image.fromarray(deep).save(folder / "alpha.png")
-    to_picture(torch.cat([result.image, result.alpha[None]])).save(folder / "cutout.png")
-    to_picture(overlay(result.image, result.mask[None].float())).save(folder / "overlay.png")
+    write_picture(folder / "mask.png", to_picture(result.mask))
+    write_picture(folder / "alpha.png", to_16_bit(result.alpha))
+    write_picture(folder / "cutout.png", to_picture(torch.cat([result.image, result.alpha[None]])))
+    write_picture(folder / "overlay.png", to_picture(overlay(result.image, result.mask[None].float())))
     if result.frames is not None and len(result.frames):
-        frames = [to_picture(frame) for frame in result.frames]
-        frames[0].save(folder / "timelapse.gif", save_all=True, append_images=frames[1:], duration=80, loop=0)
+        first, *others = [to_picture(frame) for frame in result.frames]
+        write_picture(folder / "timelapse.gif", first, save_all=True, append_images=others, duration=80, loop=0)
     write_json(folder / "result.json", describe(result))
     return folder
 
@@ -99,8 +105,15 @@ def describe(result: Result) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON atomically: a reader, or a run that is killed, never sees half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+def local_folder(path: str | Path, argument: str) -> Path:
+    """Returns a folder of this machine's file systems; ``file:///x`` is one, and ``~`` is the user's home.
+
+    Raises:
+        ValueError: for an address of something else.
+    """
+    text = str(path)
+    if text.startswith("file://"):
+        return Path(unquote(urlsplit(text).path))
+    if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
+        raise ValueError(f"{argument}: expected a folder of this machine, got {text!r}; copy results there when they are done")
+    return user_path(path)

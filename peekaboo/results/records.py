@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,8 +70,17 @@ def command() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of what decides a result."""
-    found = {"peekaboo": __version__}
+    """Returns the versions of what decides a result; ``code`` stands for the state of this program's own files."""
+    found = {"code": _code(), "peekaboo": __version__}
     for name in ("torch", "lightning", "diffusers", "transformers"):
         found[name] = version(name)
     return found
+
+
+@cache
+def _code() -> str:
+    """A digest of the package's Python files; a checkout changes more often than its version."""
+    root, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:12]

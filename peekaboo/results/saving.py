@@ -2,59 +2,170 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from ..data.names import slug
-from .files import save_result
-from .records import versions
+from .files import local_folder, save_result
+from .interruption import Interrupted, Interruption, stops
+from .lock import RunLock
+from .ranks import once
 from .result import Result
 from .shown import Shown
 
+AGREE_EVERY = 10  # steps of several processes between two questions whether one of them is to stop
+
 
 def run_folder(trainer: Trainer) -> Path:
-    """Returns the folder of this run: ``lightning_logs/version_N``, or the root without a logger."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    """Returns the folder of this fit, ``lightning_logs/version_N``; also without a logger, or with one that has no folder a run.
+
+    All processes must ask together.
+
+    Raises:
+        ValueError: if it is not on this machine.
+    """
+    if isinstance(trainer.logger, TensorBoardLogger | CSVLogger):
+        return local_folder(str(trainer.log_dir), "trainer.logger")
+    root = local_folder(trainer.default_root_dir, "trainer.default_root_dir")
+    return Path(trainer.strategy.broadcast(CSVLogger(root).log_dir))
+
+
+@rank_zero_only
+def claim_version(trainer: Trainer) -> None:
+    """Makes the folder of a fit, so that another that starts at the same moment takes the next number.
+
+    Args:
+        trainer: whose logger numbers its runs by itself.
+    """
+    for place, logger in enumerate(trainer.loggers):
+        while isinstance(logger, TensorBoardLogger | CSVLogger):
+            folder = local_folder(logger.log_dir, "trainer.default_root_dir")
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:  # since it was counted
+                logger = type(logger)(trainer.default_root_dir, name="lightning_logs")
+                trainer.loggers = [*trainer.loggers[:place], logger, *trainer.loggers[place + 1 :]]
 
 
 class SaveResults(Callback):
-    """Writes the files of every mask when a fit ends, and when it is interrupted a checkpoint to go on from too."""
+    """Writes the files of every mask when a fit ends or is interrupted, and a checkpoint to go on from while it lasts.
 
-    _written = True  # before a fit starts there is nothing to write
+    ``checkpoints/last.ckpt`` is written when a signal ends the fit (see :mod:`.interruption`), and from time to time before
+    that, since nothing can be written when a process is killed or its machine is lost.
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._written, self._folder = False, run_folder(trainer)  # asked for here, because all processes must ask together
-        if isinstance(pl_module, Shown) and trainer.is_global_zero:
-            self._folder.mkdir(parents=True, exist_ok=True)  # find out now that it cannot be written
+    Args:
+        checkpoint_every: seconds between two checkpoints; None for none but the interrupted fit's.
+    """
+
+    def __init__(self, checkpoint_every: float | None = 60.0) -> None:
+        if checkpoint_every is not None and checkpoint_every < 0:
+            raise ValueError(f"checkpoint_every: expected seconds, 0 or more, or null, got {checkpoint_every}")
+        self.checkpoint_every = checkpoint_every
+        self.folder: Path | None = None
+        self._lock: RunLock | None = None
+        self._written = True  # before a fit starts there is nothing to write
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit" or not isinstance(pl_module, Shown):
+            return
+        self.folder = folder = run_folder(trainer)
+        once(trainer, lambda: self._take(folder))
+        checkpoints = trainer.checkpoint_callback
+        if isinstance(checkpoints, ModelCheckpoint) and checkpoints.dirpath is None:
+            checkpoints.dirpath = str(folder / "checkpoints")  # a trainer without a logger would take the working directory's
+
+    def _take(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)  # find out now that it cannot be written
+        lock = RunLock(folder, "trainer.logger")
+        lock.acquire()
+        self._lock = lock
+
+    # ---- while it lasts --------------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._interruption = Interruption(patient=trainer.world_size > 1)
+        self._interruption.listen()
+        self._saved_at = time.monotonic()
+        self._written = False
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self._interruption.begin_whole()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        late = self.checkpoint_every is not None and time.monotonic() - self._saved_at >= self.checkpoint_every
+        due = late and self._keeps(pl_module)
+        asked = self._interruption.asked
+        if trainer.world_size > 1:
+            if trainer.global_step % AGREE_EVERY:
+                return
+            both = torch.tensor([asked, int(due)], dtype=torch.float32, device=trainer.strategy.root_device)
+            all_of_them: Any = trainer.strategy.reduce(both, reduce_op="max")
+            asked, due = int(all_of_them[0]), bool(all_of_them[1])
+        if due and not asked:
+            self._checkpoint(trainer)
+        self._interruption.end_whole()
+        self._interruption.check(asked)
+
+    def _keeps(self, module: LightningModule) -> bool:
+        return isinstance(module, Shown) and self.folder is not None
+
+    def _checkpoint(self, trainer: Trainer) -> Path | None:
+        """Writes ``checkpoints/last.ckpt``, where the trainer is to keep checkpoints at all; all ranks must call it together."""
+        self._saved_at = time.monotonic()
+        if trainer.checkpoint_callback is None or self.folder is None:
+            return None
+        place = self.folder / "checkpoints" / "last.ckpt"
+        trainer.save_checkpoint(place, weights_only=False)
+        return place
+
+    # ---- the end -----------------------------------------------------------------------------------------------------------
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._interruption.begin_whole()  # what is done will be written, whoever wants the process to end
         self._write(trainer, pl_module)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if not isinstance(exception, KeyboardInterrupt) or not self._write(trainer, pl_module):
-            return
-        if trainer.checkpoint_callback is not None and trainer.world_size == 1:  # other processes need not come here
-            place = self._folder / "checkpoints" / "last.ckpt"
-            trainer.save_checkpoint(place)
-            rank_zero_info(f"to go on, add --ckpt_path {place}")
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._release()
 
-    def _write(self, trainer: Trainer, module: LightningModule) -> bool:
-        """Writes them once; returns whether it did."""
-        if not isinstance(module, Shown) or not trainer.is_global_zero or self._written:
-            return False
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if stops(exception) and not self._is_written(trainer) and self._keeps(pl_module):
+            if isinstance(exception, Interrupted):
+                rank_zero_info(f"stopped by {exception} after {trainer.global_step} iterations")
+            self._write(trainer, pl_module)
+            together = isinstance(exception, Interrupted) or trainer.world_size == 1  # Ctrl-C may have come to one process alone
+            if together and (place := self._checkpoint(trainer)) is not None:
+                rank_zero_info(f"to go on, add --ckpt_path {place}")
+        self._release()
+
+    def _is_written(self, trainer: Trainer) -> bool:
+        return self._written and trainer.is_global_zero
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+        self._lock, self.folder = None, None
+
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
+        """Writes the files of every mask, once."""
+        if not isinstance(module, Shown) or not trainer.is_global_zero or self._written or self.folder is None:
+            return
         self._written = True
-        folder, results = self._folder, module.results(trainer.global_step)
+        results = module.results(trainer.global_step)
         for i, result in enumerate(results):
-            result.record["versions"] = versions()
             result.record["interrupted"] = trainer.interrupted
-            place = folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else folder
+            place = self.folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else self.folder
             save_result(result, place)
             rank_zero_info(summary(result, place))
             if result.record["skipped_steps"]:
                 rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
-        return True
 
 
 def summary(result: Result, folder: Path) -> str:

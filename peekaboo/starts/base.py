@@ -11,10 +11,11 @@ from ..data.base import Sample
 from ..functional.framing import Framing, frame, resize
 from ..functional.maps import stretch
 from ..functional.random import Draws
+from ..identity import Configured
 from ..teachers.base import Teacher
 
 
-class Start(nn.Module):
+class Start(Configured, nn.Module):
     """Gives every pair a map m in [0, 1], high where its object probably is; logits begin at scale (2 m - 1) plus noise.
 
     To add one, subclass this, implement :meth:`maps`, and name the class in YAML as the segmenter's ``start``.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..identity import Configured
 from .text import Text
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
-class Frozen(nn.Module):
+class Frozen(Configured, nn.Module):
     """A module that never trains: always in eval mode, without gradients, and left out of checkpoints."""
 
     def train(self, mode: bool = True) -> Frozen:

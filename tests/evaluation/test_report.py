@@ -99,3 +99,15 @@ def test_what_is_no_run_is_refused_in_a_line(
 def test_the_papers_rows_fall_with_the_level(table: tuple[tuple[Any, ...], ...]) -> None:
     for row in table:
         assert list(row[1:5]) == sorted(row[1:5], reverse=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["$\\frac$", "a$b$c", "one $ alone", "a | b", "two\nlines", "红苹果 🍎", "x" * 300, "\\_^{}", ""]
+)
+def test_a_report_takes_any_name(tmp_path: Path, name: str) -> None:
+    folder = run(tmp_path / "a", name, [0.9, 0.1], data_arguments={"manifest": name})
+    other = run(tmp_path / "b", name, [0.9], data_arguments={"manifest": name + "2"})
+    assert main([str(folder), str(other), "--output", "out", "--no-paper"]) == 0
+    lines = [line for line in Path("out/report.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in lines if line.startswith("| run | n ")} == {14}
+    assert Image.open("out/report.png").width > 500

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from torch import Tensor
 
@@ -151,19 +152,17 @@ def test_an_optimisation_begins_at_its_start_and_keeps_its_promises(make_segment
     def make(**rest: Any) -> Any:
         return make_segmenter(Raster(), start=Left(noise=0.05), iterations=3, **rest)
 
-    fitted, trainer = make(seed=3), make_trainer()
-    trainer.fit(fitted)
+    keep = ModelCheckpoint("kept", filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    fitted = make(seed=3)
+    make_trainer(keep).fit(fitted)
     (called,) = make().segment(fitted.running.pairs, [3])
     torch.testing.assert_close(called.alpha, fitted.results(3)[0].alpha, rtol=0, atol=1e-6)
     assert called.frames is not None
     assert float(called.frames[0][:, :7].mean()) > 0.85 and float(called.frames[0][:, 9:].mean()) < 0.15
     two = make().segment([*fitted.running.pairs, *pairs(1)], [3, 9])
     torch.testing.assert_close(two[0].alpha, called.alpha, rtol=0, atol=2e-3)
-    (checkpoint,) = Path(trainer.log_dir).glob("checkpoints/*.ckpt")
     again = make(seed=3)
-    again.begin(again.input.pairs(), [3])
-    again.on_load_checkpoint(kept := torch.load(checkpoint, weights_only=True))
-    again.load_state_dict(kept["state_dict"], strict=False)
+    make_trainer().fit(again, ckpt_path="kept/step=2.ckpt")
     torch.testing.assert_close(again.running.opacity(), fitted.running.opacity(), rtol=0, atol=1e-6)
 
 
