@@ -16,7 +16,7 @@ from .data.base import Sample
 from .data.checks import check_unicode
 from .data.from_python import Picture, image_of, mask_of, source_of
 from .data.masks import Foreground
-from .evaluation.batching import check_precision
+from .evaluation.batching import best_device, check_precision, usable_precision
 from .functional.random import pair_seeds
 from .optimisation.segmenter import Segmenter
 from .results.result import Result
@@ -63,11 +63,13 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
     except (ArgumentError, ValueError) as error:
         raise ValueError(one_line(str(error))) from error
     trainer = dict(parsed.trainer or {})
-    segmenter.precision = trainer.pop("precision", None) or segmenter.precision
-    check_precision(segmenter.precision)
+    precision = trainer.pop("precision", None) or segmenter.precision
+    check_precision(precision)
     accelerator = trainer.pop("accelerator", None) or "auto"
     _refuse_trainer(trainer)
-    return segmenter.to(device or (best_device() if accelerator in ("auto", "gpu") else accelerator))
+    place = torch.device(device or (best_device() if accelerator in ("auto", "gpu") else accelerator))
+    segmenter.precision = usable_precision(precision, place.type)
+    return segmenter.to(place)
 
 
 def _refuse_trainer(asked: dict[str, Any]) -> None:
@@ -156,13 +158,6 @@ def _start(given: Any) -> Start | None:
         return given
     maps = given if isinstance(given, list) else [given]
     return Given([item.alpha if isinstance(item, Result) else item for item in maps])
-
-
-def best_device() -> str:
-    """Returns ``cuda``, ``mps`` or ``cpu``, the first that is there."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _config_file(name: str) -> str:

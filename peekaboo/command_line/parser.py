@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ..data.base import SampleData
 from ..evaluation import Evaluation
-from ..evaluation.batching import check_precision
+from ..evaluation.batching import best_device, check_precision, usable_precision
 from ..optimisation.checkpoint import find_checkpoint
 from ..optimisation.segmenter import Segmenter
 from ..results.board import MaskBoard
@@ -137,6 +137,9 @@ class CommandLine(LightningCLI):
         config = self.config[str(self.subcommand)]
         if self.subcommand in ("test", "predict") and config.trainer.logger is None:
             config.trainer.logger = False  # the evaluation's folder is the record
+        if config.trainer.precision is not None:
+            place = best_device() if config.trainer.accelerator in ("auto", "gpu") else config.trainer.accelerator
+            config.trainer.precision = usable_precision(config.trainer.precision, place)
         _link_seed(config)
 
     def instantiate_classes(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import platform
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable
@@ -20,9 +22,8 @@ if not torch.cuda.is_available():
     # anew in each step of an optimiser, a fortieth of a compiled iteration's time.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
+log = logging.getLogger(__name__)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # half precision is the networks'; the alpha itself stays in float32
-
-NO_TRUTH = "mask: expected a ground truth for `test`, got none; `predict` needs none"
 
 Run = Callable[[list[Sample]], list[Result]]
 NO_TRUTH = "mask: expected a ground truth for `test`, got none; `predict` needs none"
@@ -40,6 +41,30 @@ def check_precision(precision: str | None) -> None:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}")
+
+
+def best_device() -> str:
+    """Returns ``cuda``, ``mps`` or ``cpu``, the first that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def usable_precision(asked: str, device: str) -> str:
+    """Returns the precision that a device computes in, in the place of one that it would only emulate.
+
+    x86 processors before AVX-512 have no half precision of their own: a convolution in bfloat16 takes them thirty times as long
+    as in float32, for the same result.
+
+    Args:
+        asked: of the trainer.
+        device: type of the device: ``cpu``, ``cuda``, ...
+    """
+    emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
+    if asked in ("bf16-mixed", "16-mixed") and emulated and platform.machine() in ("x86_64", "AMD64"):
+        log.warning("precision: this processor would emulate %s, many times slower; the networks run in 32-true", asked)
+        return "32-true"
+    return asked
 
 
 class Batches:
