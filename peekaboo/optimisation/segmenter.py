@@ -217,7 +217,9 @@ class Segmenter(SampleModule):
 
     def _told(self, results: list[Result]) -> list[Result]:
         """Adds to their records what is needed to make them again."""
-        precision = self.precision if self._trainer is None else str(self._trainer.precision)
+        precision = self.precision
+        with suppress(RuntimeError):  # as above
+            precision = str(self.trainer.precision)
         for result in results:
             result.record.update(precision=precision, configuration=self.configuration(decisive=True), versions=versions())
         return results
