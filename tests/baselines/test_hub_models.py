@@ -117,14 +117,14 @@ def test_groupvit_scores_every_sample_with_its_own_prompt(
     samples: list[Sample], groupvit_folder: Path, against: list[str] | None
 ) -> None:
     baseline = GroupViT(str(groupvit_folder), against=against)
-    found = baseline.test_step(list(samples), 0)
+    found = baseline.predict_step(list(samples), 0)
     for sample, item in zip(samples, found, strict=True):
         assert not isinstance(item, Failure)
         alpha = item[1].alpha
         assert alpha.shape == sample.image.shape[-2:]
         assert alpha.min() >= 0
         assert alpha.max() <= 1
-        alone = baseline.test_step([sample], 0)[0]
+        alone = baseline.predict_step([sample], 0)[0]
         assert not isinstance(alone, Failure)
         assert torch.allclose(alone[1].alpha, alpha, atol=5e-3)  # untrained groups are nearly alike, and scaled to [0, 1]
 
