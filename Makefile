@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python cli.py fit --config depth_bilateral.yaml
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n auto
 
 # On a machine with an NVIDIA GPU or Apple's: everything that needs one.
 test-gpu: $(VENV)/.installed

@@ -7,6 +7,7 @@ Every row does what the reference does: one pair, one noise sample, a 3 x 3 filt
 alike in all else, too: float32, all 40 passes, nothing compiled. "bf16" runs the teacher's networks in bfloat16, "20 of 40" sums
 the filter's passes up to an error of 0.002 with half as many, "compiled" compiles teacher and filter. Each row takes turns with
 the reference, so that a slow moment of the machine meets both; "spread" is the smallest and the largest ratio of several rounds.
+A precision that the processor would only emulate is not measured.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from common import load, machine, median_seconds_in_turn, print_table, tuning_sc
 from iteration import Loop
 from reference import Reference
 
+from peekaboo.evaluation.batching import usable_precision
 from peekaboo.functional.framing import frame
 from peekaboo.teachers.base import locate
 
@@ -59,6 +61,9 @@ def main() -> None:
     def measured() -> Iterator[list[Any]]:
         for name in options.rows:
             precision, error, compiled = ROWS[name]
+            if usable_precision(precision, options.device) != precision:
+                yield [name, *["not measured"] * 4]
+                continue
             changes = f"{ALIKE},alpha.error={error},resolution={options.side},loss.teacher.path={options.teacher}"
             changes += f",loss.teacher.compile={str(compiled).lower()},alpha.compile={str(compiled).lower()}"
             torch._dynamo.reset()

@@ -38,7 +38,8 @@ def work(options: argparse.Namespace, processes: int, batch: int, barrier: Any, 
     barrier.wait()  # none lets go of the cores while another still counts
 
 
-def masks_an_hour(options: argparse.Namespace, processes: int, batch: int) -> float:
+def rates_of(options: argparse.Namespace, processes: int, batch: int) -> list[tuple[float, int]]:
+    """Of each process: iterations a second, all at work side by side, and the iterations of a mask."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes), context.Queue()
     workers = [context.Process(target=work, args=(options, processes, batch, barrier, results)) for _ in range(processes)]
@@ -55,6 +56,11 @@ def masks_an_hour(options: argparse.Namespace, processes: int, batch: int) -> fl
                 raise SystemExit("scaling: a process failed, see above") from None
     for worker in workers:
         worker.join()
+    return rates
+
+
+def masks_an_hour(rates: list[tuple[float, int]], batch: int) -> float:
+    """What processes that finish ``batch`` masks at a time make together."""
     return sum(3600 * batch * rate / iterations for rate, iterations in rates)
 
 
@@ -75,7 +81,8 @@ def main() -> None:
     def measured() -> Any:
         for processes in options.processes:
             for batch in options.batches:
-                row = {"processes": processes, "batch": batch, "masks_an_hour": masks_an_hour(options, processes, batch)}
+                made = masks_an_hour(rates_of(options, processes, batch), batch)
+                row = {"processes": processes, "batch": batch, "masks_an_hour": made}
                 row["times_first"] = row["masks_an_hour"] / (rows[0]["masks_an_hour"] if rows else row["masks_an_hour"])
                 rows.append(row)
                 yield [processes, batch, row["masks_an_hour"], row["times_first"]]

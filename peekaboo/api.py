@@ -18,6 +18,7 @@ from .data.from_python import Picture, image_of, mask_of, source_of
 from .data.masks import Foreground
 from .evaluation.batching import best_device, check_precision, usable_precision
 from .functional.random import pair_seeds
+from .functional.surroundings import float32_by_default
 from .optimisation.segmenter import Segmenter
 from .results.result import Result
 from .starts import Given, Start
@@ -30,6 +31,7 @@ _OF_FILES = {"logger", "callbacks", "log_every_n_steps", "default_root_dir", "us
 }
 
 
+@float32_by_default()
 def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = None, **overrides: Any) -> Segmenter:
     """Builds a segmenter with its frozen networks, once for any number of images.
 
@@ -90,6 +92,7 @@ def _refuse_trainer(asked: dict[str, Any]) -> None:
         )
 
 
+@float32_by_default()
 def segment(
     image: Picture | list[Picture],
     prompt: str | list[str],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +206,28 @@ def test_the_trainers_precision_and_accelerator_count(quick: dict[str, Any]) -> 
     quick.pop("device")
     segmenter = peekaboo.load("raster", "overlay.yaml", **quick)
     assert segmenter.precision == usable_precision("bf16-mixed", "cpu") and segmenter.device.type == "cpu"
+
+
+# ---- what else a process does ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", ["raster", "fourier_bilateral", "depth_bilateral"])
+def test_a_process_that_computes_in_float64_has_the_same_masks(config: str, quick: dict[str, Any], image_file: Path) -> None:
+    expected = peekaboo.segment(image_file, "a bear", config, **quick).alpha
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = peekaboo.segment(image_file, "a bear", config, **quick).alpha
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
+def test_threads_that_share_a_segmenter_take_turns(segmenter: peekaboo.Segmenter, image_file: Path) -> None:
+    prompts = ["a bear", "a bus", "an apple", "a rocket"]
+    alone = [peekaboo.segment(image_file, prompt, segmenter).alpha for prompt in prompts]
+    with ThreadPoolExecutor(len(prompts)) as threads:
+        found = list(threads.map(lambda prompt: peekaboo.segment(image_file, prompt, segmenter).alpha, prompts))
+    for own, expected in zip(found, alone, strict=True):
+        assert torch.equal(own, expected)
+    assert isinstance(pickle.loads(pickle.dumps(segmenter._turns)), type(segmenter._turns))  # processes that share a fit are handed one

@@ -19,6 +19,7 @@ from ..evaluation.batching import SampleModule
 from ..evaluation.runs import weights_digest
 from ..functional.framing import Framing
 from ..functional.random import pair_seeds
+from ..functional.surroundings import Turns
 from ..identity import describe as describe_value
 from ..losses.base import Loss
 from ..results.files import mask_pictures
@@ -87,6 +88,7 @@ class Segmenter(SampleModule):
         self.input = input or Input()
         self.optimisation: Optimisation | None = None
         self.precision = "32-true"
+        self._turns = Turns()
 
     @property
     def iterations(self) -> int:  # type: ignore[override]
@@ -130,7 +132,7 @@ class Segmenter(SampleModule):
         start: Start | None = None,
         timelapse: bool = True,
     ) -> list[Result]:
-        """Optimises N pairs side by side and returns their masks.
+        """Optimises N pairs side by side and returns their masks; threads that share a segmenter take turns.
 
         Args:
             pairs: images of any size, with their prompts.
@@ -139,7 +141,7 @@ class Segmenter(SampleModule):
             start: in the place of the segmenter's own.
             timelapse: keep the alphas of some forty steps.
         """
-        with torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
+        with self._turns, torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
             found = self.begin(pairs, seeds, start, timelapse).run(self.make_optimizer, report)
         return self._told(found)
 
