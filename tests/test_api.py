@@ -230,4 +230,6 @@ def test_threads_that_share_a_segmenter_take_turns(segmenter: peekaboo.Segmenter
         found = list(threads.map(lambda prompt: peekaboo.segment(image_file, prompt, segmenter).alpha, prompts))
     for own, expected in zip(found, alone, strict=True):
         assert torch.equal(own, expected)
-    assert isinstance(pickle.loads(pickle.dumps(segmenter._turns)), type(segmenter._turns))  # processes that share a fit are handed one
+    assert isinstance(
+        pickle.loads(pickle.dumps(segmenter._turns)), type(segmenter._turns)
+    )  # processes that share a fit are handed one

@@ -192,7 +192,9 @@ def test_report_and_words_are_commands(capsys: pytest.CaptureFixture[str]) -> No
     [
         lambda: np.zeros(2).reshape(3, 5),
         lambda: int("many"),
-        lambda: torch.distributions.Normal(torch.tensor(0.0), torch.tensor(-1.0), validate_args=True),  # a compiler turns that off
+        lambda: torch.distributions.Normal(
+            torch.tensor(0.0), torch.tensor(-1.0), validate_args=True
+        ),  # a compiler turns that off
     ],
 )
 def test_a_value_error_out_of_a_library_keeps_its_traceback(
