@@ -87,7 +87,7 @@ def _with_text(arguments: list[Argument]) -> list[Argument]:
             out.append(argument)
             continue
         place = data if inside.startswith("--data") else evaluation
-        place[option.removeprefix(inside)] = as_text(value if given else rest[0]) or None
+        place[option.removeprefix(inside)] = as_text(value if given else rest[0], option.removeprefix("--")) or None
     for content in ({"data": {"init_args": data}} if data else {}, {"evaluation": evaluation} if evaluation else {}):
         if content:
             out.append(["--config=" + json.dumps(content, ensure_ascii=False)])

@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from ..data.checks import check_unicode
 from ..data.input import Input
 
 #: Beside the package in the repository, inside it in a wheel.
@@ -71,7 +72,7 @@ def with_input(args: list[str]) -> list[str]:
         found = value if given else next(rest, None)
         if found is None:
             raise ValueError(f"{name.removeprefix('--')}: expected a value, got none")
-        values.setdefault(flags[name], []).append(as_text(found))
+        values.setdefault(flags[name], []).append(as_text(found, flags[name]))
     if not values:
         return out
     parts = {part: some[0] if len(some) == 1 else _joined(part, some) for part, some in values.items()}
@@ -85,15 +86,28 @@ def _joined(part: str, values: list[Any]) -> Any:
     return [text for value in values for text in (value if isinstance(value, list) else [value])]
 
 
-def as_text(value: str) -> Any:
-    """A list of texts in JSON is a list, null is the empty text that stands for none; all else is text."""
+def as_text(value: str, where: str) -> Any:
+    """A list of texts in JSON is a list, null is the empty text that stands for none; all else is text.
+
+    The parser reads every text as YAML once more and prefers what it finds: of ``- x`` a list, of ``#1`` nothing. It leaves texts
+    in a list alone, and the name of a file can be said in another way.
+
+    Raises:
+        ValueError: for bytes that are no text, as the name of a file may hold; no config could. ``where`` opens the message.
+    """
+    check_unicode(value, where)
+    if value == "null":
+        return ""
     if value.startswith("["):
         try:
             found = json.loads(value)
         except ValueError:
-            return value
-        return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else value
-    return "" if value == "null" else value
+            found = None
+        if isinstance(found, list) and all(isinstance(one, str) for one in found):
+            return found
+    if value.startswith(("#", "- ", "[")):
+        return [value] if where.endswith("prompt") else f"./{value}"
+    return value
 
 
 def named_configs(args: list[str]) -> list[str]:

@@ -63,8 +63,7 @@ def with_unit_gradient(value: Tensor, judge: Callable[[Tensor], Tensor], ranks: 
 def _unit(gradient: Tensor, ranks: int) -> Tensor:
     if ranks > 1:
         gradient = gradient.contiguous()
-        torch.distributed.all_reduce(gradient)
-        gradient = gradient / ranks
+        torch.distributed.all_reduce(gradient)  # their sum: only its direction is kept
     rms = gradient.float().square().mean((1, 2, 3), keepdim=True).sqrt()
     # A vanishing gradient stays zero instead of becoming amplified rounding; NaN stays NaN, for the guard to see.
     scale = torch.where(rms < torch.finfo(torch.float32).tiny, 0, REFERENCE_PIXELS / gradient[0].numel() / rms)

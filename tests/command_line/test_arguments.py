@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from peekaboo.command_line.arguments import arrange
-from peekaboo.command_line.configs import ConfigFile
+from peekaboo.command_line.configs import ConfigFile, as_text, with_input
 from peekaboo.command_line.parser import dump
 from peekaboo.data.base import SampleData
 from peekaboo.results.records import command
 
-TEXTS = ["1e5", "a: red apple", "null hypothesis", '"quoted"', "'so'", "yes", "12", "[not a list", "{a}", "a dog #2"]
+TEXTS = ["1e5", "a: red apple", "null hypothesis", '"quoted"', "'so'", "yes", "12", "[not a list", "{a}", "a dog #2", "#1", "- x"]
 
 
 def data_of(args: list[str]) -> dict[str, Any]:
@@ -37,10 +38,16 @@ def test_prompts_and_paths_are_the_text_that_was_typed(text: str, form: str) -> 
         return [option, text] if form.startswith("{option} ") else [f"{option}={text}"]
 
     found = data_of([*given("--data.prompt"), *given("--data.images"), *given("--evaluation.folder")])
-    assert found["data"]["init_args"]["prompt"] == text
-    assert found["data"]["init_args"]["images"] == text
-    assert found["evaluation"]["folder"] == text
-    assert data_of(given("--data.manifest"))["data"]["init_args"]["manifest"] == text
+    assert found["data"]["init_args"]["prompt"] in (text, [text])
+    manifest = data_of(given("--data.manifest"))["data"]["init_args"]["manifest"]
+    for path in (found["data"]["init_args"]["images"], found["evaluation"]["folder"], manifest):
+        assert Path(path) == Path(text)
+
+
+@pytest.mark.parametrize(("option", "where"), [("--model.image", "image"), ("--data.images", "data.images")])
+def test_a_name_that_is_no_text_is_refused_since_no_config_could_hold_it(option: str, where: str) -> None:
+    with pytest.raises(ValueError, match=f"^{where}: expected text in Unicode, got half a character or a stray byte"):
+        with_input(arrange(["predict", option, os.fsdecode(b"B\xe4r.png")]))
 
 
 def test_a_list_in_json_is_a_list_and_null_is_none() -> None:
@@ -85,7 +92,8 @@ def test_arguments_of_the_model_count_before_its_config_too() -> None:
 def test_a_saved_config_gives_the_text_back(text: str) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--prompt", type=str | list[str])
-    assert parser.parse_string(dump({"prompt": text})).prompt == text
+    given = as_text(text, "prompt")  # as a command line gives it: what YAML would take for a list is in one
+    assert parser.parse_string(dump({"prompt": given})).prompt == given in (text, [text])
     assert yaml.safe_load(dump({"prompt": text, "rate": 1e-5, "n": 3})) == {"prompt": text, "rate": 1e-5, "n": 3}
 
 
