@@ -98,6 +98,7 @@ class Loop:
             return self.running.terms(self.step_number)["total"].sum()
 
     def _optimise(self) -> None:
+        self.running.after_backward()
         self.running.before_step()
         self.optimiser.step()
         self.running.after_step()

@@ -18,9 +18,9 @@ class GradientError(SampleError):
 class GradientGuard:
     """Skips the step of every pair whose gradient is not finite, and counts the skips, without waiting for the device.
 
-    Call :meth:`before_step` between ``backward`` and ``optimizer.step``, and :meth:`after_step` behind it. Where gradients are
-    accumulated, or a scaler of half precision looks at them, call :meth:`clean` behind each ``backward``, too: a scaler would
-    skip the step of all pairs for the sake of one. A parameter whose first dimension is the number of pairs is guarded pair by
+    Call :meth:`clean` behind each ``backward``, :meth:`before_step` before ``optimizer.step`` and :meth:`after_step` behind it.
+    Behind each, because gradients may be accumulated, and a scaler of half precision would skip the step of all pairs for the sake
+    of one. A parameter whose first dimension is the number of pairs is guarded pair by
     pair, any other as a whole.
 
     Args:
@@ -65,7 +65,6 @@ class GradientGuard:
 
     def before_step(self) -> None:
         """Counts the pairs whose gradient was not finite, and keeps what their step must not move."""
-        self.clean()
         self._before = [p.detach().clone() for p in self.parameters]
         self.skipped += self._bad
         self.in_a_row = torch.where(self._bad, self.in_a_row + 1, 0)

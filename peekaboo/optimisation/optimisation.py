@@ -59,7 +59,7 @@ class Optimisation:
     """One alpha for each of N pairs, optimised against a frozen teacher (Peekaboo, algorithm 1).
 
     :meth:`run` is the whole algorithm. A trainer that has a loop of its own calls :meth:`terms` for the loss of a step,
-    :meth:`before_step` between the backward pass and the optimiser's step, and :meth:`after_step` behind it.
+    :meth:`after_backward` behind each backward pass, :meth:`before_step` before the optimiser's step, and :meth:`after_step` behind.
 
     Args:
         alpha: the parametrization; it is started anew.
@@ -128,6 +128,7 @@ class Optimisation:
                 total = self.terms(step)["total"].sum()
             with self.full_precision():  # a trainer's test loop has autocast on, which no backward pass may see
                 total.backward()
+            self.after_backward()
             self.before_step()
             optimizer.step()
             all_settled = self.after_step()
@@ -153,8 +154,12 @@ class Optimisation:
         self.last_terms = self.objective(alpha, self.images, self.prompts, draws, ranks)
         return self.last_terms
 
-    def before_step(self) -> None:
+    def after_backward(self) -> None:
         """Takes gradients that are not finite out, pair by pair."""
+        self.guard.clean()
+
+    def before_step(self) -> None:
+        """Notes what must not move."""
         self.guard.before_step()
 
     def after_step(self) -> bool:

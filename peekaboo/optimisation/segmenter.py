@@ -191,7 +191,7 @@ class Segmenter(SampleModule):
         return self.running.terms(batch_idx, self.global_rank, self.trainer.world_size)["total"].sum()
 
     def on_after_backward(self) -> None:
-        self.running.guard.clean()  # before a scaler sees it
+        self.running.after_backward()  # before a scaler sees it
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         self.running.before_step()

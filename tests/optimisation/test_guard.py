@@ -60,6 +60,7 @@ def test_momentum_does_not_move_a_skipped_pair() -> None:
         p.grad = torch.ones_like(p)
         if step == 2:
             p.grad[1, 0, 0, 0] = torch.nan
+        guard.clean()
         guard.before_step()
         optimizer.step()
         guard.after_step()
@@ -76,6 +77,7 @@ def test_a_shared_parameter_is_guarded_as_a_whole() -> None:
     guard, optimizer = GradientGuard([shared, own], 2), torch.optim.SGD([shared, own], lr=0.1)
     shared.grad, own.grad = torch.ones(5), torch.ones_like(own)
     shared.grad[0] = torch.inf
+    guard.clean()
     guard.before_step()
     optimizer.step()
     guard.after_step()
@@ -87,6 +89,7 @@ def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     used, unused = nn.Parameter(torch.zeros(1, 2)), nn.Parameter(torch.zeros(1, 2))
     guard = GradientGuard([used, unused], 1)
     used.grad = torch.tensor([[3.0, 4.0]])
+    guard.clean()
     guard.before_step()
     assert float(guard.norm) == pytest.approx(5.0)
     assert unused.grad is None
@@ -103,14 +106,17 @@ def test_skips_with_steps_between_do_not_stop() -> None:
     guard = GradientGuard([p], 1, limit=3, check_every=1)
     for step in range(30):
         p.grad = torch.full((1, 2), 1.0 if step % 3 == 2 else torch.nan)
+        guard.clean()
         guard.before_step()
         guard.after_step()
     assert guard.skipped.tolist() == [20]
     for _ in range(2):
         p.grad = torch.full((1, 2), torch.nan)
+        guard.clean()
         guard.before_step()
         guard.after_step()
     p.grad = torch.full((1, 2), torch.nan)
+    guard.clean()
     guard.before_step()
     with pytest.raises(GradientError, match="3 steps in a row"):
         guard.after_step()

@@ -102,6 +102,7 @@ def test_a_held_pair_stays_and_is_not_counted_as_skipped() -> None:
     for held in ([False, False], [True, False], [True, True]):
         guard.hold(held)
         own.grad, shared.grad = torch.ones_like(own), torch.ones_like(shared)
+        guard.clean()
         guard.before_step()
         optimizer.step()
         guard.after_step()
