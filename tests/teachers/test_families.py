@@ -51,6 +51,7 @@ def test_latents_and_the_distillation_gradient_are_the_pipelines_own_in_float64(
     guided = teacher.family.classifier_free and teacher.embedded_guidance is None
     asked = [(t, 3.0 if guided else 1.0) for t in (teacher.timesteps or (20, 500, 980))[:: 20 if teacher.timesteps else 1]]
     eps = torch.randn(2, *teacher.latent_shape())
+    gradients: list[tuple[torch.Tensor, torch.Tensor]] = []
     for t, guidance in [*asked, *([(500, 0.0), (500, 1.0)] if guided else [])]:
         loss = ScoreDistillation(teacher, guidance=guidance, weighting="one")
         loss._noise = lambda draws, shape, t=t: (torch.full((2,), t), eps)  # type: ignore[method-assign]
@@ -62,9 +63,9 @@ def test_latents_and_the_distillation_gradient_are_the_pipelines_own_in_float64(
             if guidance != 1:
                 uncond = direct.eps(z_t, t, "")
                 expected = uncond + guidance * (expected - uncond)
-            expected = expected - eps[i]
-            # float32: each prediction is exact to a few 1e-7, and guidance 3 takes up to five of them
-            torch.testing.assert_close(found[i].double(), expected[0], rtol=0, atol=5e-6)
+            gradients.append((found[i].double(), (expected - eps[i])[0]))
+    found, expected = (torch.stack(side) for side in zip(*gradients, strict=True))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))  # of the largest: ours is float32
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -281,11 +282,12 @@ def test_fit_with_an_overlay_leaves_a_mask_and_a_small_checkpoint(
 
 
 @pytest.mark.parametrize("verb", ["test", "predict"])
-def test_data_sets_too(verb: str, folders: Callable[[str], Path], image_file: Path) -> None:
+@pytest.mark.parametrize("overlay", [name if name == "flux_schnell" else pytest.param(name, marks=pytest.mark.slow) for name in OVERLAYS])
+def test_data_sets_too(verb: str, overlay: str, folders: Callable[[str], Path], image_file: Path) -> None:
     from peekaboo.command_line.entry import main
 
-    arguments = [verb, "--config", "rgb_bilateral.yaml", "--config", "teachers/flux_schnell.yaml", "--model.iterations=2"]
-    arguments += [f"--model.loss.teacher.path={folders('flux_schnell')}", f"--model.loss.teacher.resolution={SIDE}"]
+    arguments = [verb, "--config", "rgb_bilateral.yaml", "--config", f"teachers/{overlay}.yaml", "--model.iterations=2"]
+    arguments += [f"--model.loss.teacher.path={folders(OVERLAYS[overlay])}", f"--model.loss.teacher.resolution={SIDE}"]
     data = ["--config", "data/scenes.yaml", "--data.single=1", "--data.pair=0", "--data.referring=0", "--data.size=32"]
     if verb == "predict":
         data = [f"--data.images={image_file.parent}", "--data.prompt=a red apple"]

@@ -18,7 +18,7 @@ T = torch.arange(1000)
 
 
 @pytest.mark.parametrize("name", [name for name in TEACHERS if name not in ("sd35_medium", "sana_600m", "flux_schnell")])
-def test_published_numbers_of_parameters_and_one_step_of_the_real_adapter(name: str) -> None:
+def test_published_numbers_of_parameters_and_a_step_at_the_true_shapes(name: str) -> None:
     family = build(name)
     assert count(family.denoiser) / 1e6 == pytest.approx(TEACHERS[name][-1], abs=0.6)
     assert family.resolution == {"sd14": 512, "sd21": 768}.get(name, 1024)
