@@ -15,10 +15,15 @@ _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|\ud800-\udfff]')  # in file names, on
 def slug(text: str, max_bytes: int = 80) -> str:
     """Returns ``text`` as a piece of a file name: runs of other characters than letters, digits and ``_.+-`` become ``-``.
 
+    The vowel signs of Devanagari and its like are marks of their letters, and stay.
+
     >>> slug("photos/A dog, on the left!")
     'photos-A-dog-on-the-left'
     """
-    text = re.sub(r"[^\w.+-]+", "-", unicodedata.normalize("NFC", text))
+    letters = (
+        c if c.isalnum() or c in "_.+-" or unicodedata.category(c)[0] == "M" else " " for c in unicodedata.normalize("NFC", text)
+    )
+    text = re.sub(" +", "-", "".join(letters))
     return text.encode()[:max_bytes].decode(errors="ignore").strip("-.") or "sample"
 
 

@@ -47,7 +47,7 @@ class Evaluation(Callback):
         cutouts: write ``cutouts/<id>.png`` (RGBA, alpha as its opacity).
         coco_rle: write ``coco_rle.json``, all masks in COCO's run-length encoding.
         contact_sheet: how many of each of the best, the median and the worst samples ``contact_sheet.png`` shows
-            (image, ground truth, alpha, overlay); 0 for none.
+            (image, ground truth, alpha, overlay); in ``predict`` of the largest, the median and the smallest masks; 0 for none.
 
     Attributes:
         failures: why samples failed, by id, when a run is over.

@@ -30,7 +30,9 @@ def choose(ious: list[float], count: int) -> list[int]:
 
 
 def contact_sheet(folder: RunFolder, data: SampleData, rows: list[dict[str, Any]], count: int, threshold: Threshold) -> None:
-    """Writes ``contact_sheet.png``: a line a sample, with image, ground truth, alpha and overlay.
+    """Writes ``contact_sheet.png``: a line a sample, with image, ground truth (if there is one), alpha and overlay.
+
+    Without a ground truth samples are ranked by the share of the image that their mask covers: what is empty or full is seen.
 
     Args:
         folder: with the samples' alphas.
@@ -40,27 +42,35 @@ def contact_sheet(folder: RunFolder, data: SampleData, rows: list[dict[str, Any]
         threshold: that the run is configured with; it makes the masks, and ranks the samples.
     """
     scored = [row for row in rows if row["scores"] is not None]
-    if not scored:
+    shown = scored or [row for row in rows if row["error"] is None]
+    if not shown:
         return
-    ious = Scores.from_rows([row["scores"] for row in scored]).iou_own.tolist()
+    ranks = (
+        Scores.from_rows([row["scores"] for row in scored]).iou_own.tolist() if scored else [r["mask_fraction"] for r in shown]
+    )
     places = {name: i for i, name in enumerate(data.ids())}
     lines = []
-    for i in choose(ious, count):
-        sample = data.opened()[places[scored[i]["id"]]]
-        file = folder.picture("alphas", scored[i]["id"])
+    for i in choose(ranks, count):
+        sample = data.opened()[places[shown[i]["id"]]]
+        file = folder.picture("alphas", shown[i]["id"])
         if isinstance(sample, Sample) and file.is_file():
             alpha = torch.from_numpy(np.array(Image.open(file)).astype(np.float32)) / 65535
-            lines.append(_line(sample, alpha, scored[i]["own_threshold"], ious[i]))
+            said = f"IoU {ranks[i]:.3f}" if scored else f"covers {ranks[i]:.1%}"
+            lines.append(_line(sample, alpha, shown[i]["own_threshold"], f"{said}   {sample.prompt}   ({sample.id})"))
     if lines:
-        write_picture(folder.path / "contact_sheet.png", _stack(lines, f"IoU and overlay at the threshold {threshold}"))
+        title = (
+            f"IoU and overlay at the threshold {threshold}"
+            if scored
+            else f"share covered, and overlay at the threshold {threshold}"
+        )
+        write_picture(folder.path / "contact_sheet.png", _stack(lines, title))
 
 
-def _line(sample: Sample, alpha: Tensor, threshold: float, iou: float) -> Image.Image:
-    assert sample.mask is not None
-    truth = sample.mask.float().expand(3, -1, -1)
-    pictures = [sample.image, truth, alpha.expand(3, -1, -1), overlay(sample.image, (alpha > threshold).float()[None])]
-    line = Image.new("RGB", (4 * (CELL + GAP) - GAP, CELL + CAPTION), "white")
-    draw_caption(ImageDraw.Draw(line), (0, 2), f"IoU {iou:.3f}   {sample.prompt}   ({sample.id})", line.width)
+def _line(sample: Sample, alpha: Tensor, threshold: float, caption: str) -> Image.Image:
+    truth = [] if sample.mask is None else [sample.mask.float().expand(3, -1, -1)]
+    pictures = [sample.image, *truth, alpha.expand(3, -1, -1), overlay(sample.image, (alpha > threshold).float()[None])]
+    line = Image.new("RGB", (len(pictures) * (CELL + GAP) - GAP, CELL + CAPTION), "white")
+    draw_caption(ImageDraw.Draw(line), (0, 2), caption, line.width)
     for place, picture in enumerate(pictures):
         scale = CELL / max(picture.shape[-2:])
         size = [max(round(side * scale), 1) for side in picture.shape[-2:]]

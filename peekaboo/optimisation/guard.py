@@ -19,9 +19,8 @@ class GradientGuard:
     """Skips the step of every pair whose gradient is not finite, and counts the skips, without waiting for the device.
 
     Call :meth:`clean` behind each ``backward``, :meth:`before_step` before ``optimizer.step`` and :meth:`after_step` behind it.
-    Behind each, because gradients may be accumulated, and a scaler of half precision would skip the step of all pairs for the sake
-    of one. A parameter whose first dimension is the number of pairs is guarded pair by
-    pair, any other as a whole.
+    Behind each, because gradients may be accumulated, and a scaler of half precision would skip the step of all pairs for the
+    sake of one. A parameter whose first dimension is the number of pairs is guarded pair by pair, any other as a whole.
 
     Args:
         parameters: of the alpha.

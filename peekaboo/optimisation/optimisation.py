@@ -59,7 +59,7 @@ class Optimisation:
     """One alpha for each of N pairs, optimised against a frozen teacher (Peekaboo, algorithm 1).
 
     :meth:`run` is the whole algorithm. A trainer that has a loop of its own calls :meth:`terms` for the loss of a step,
-    :meth:`after_backward` behind each backward pass, :meth:`before_step` before the optimiser's step, and :meth:`after_step` behind.
+    :meth:`after_backward` behind each backward pass, and :meth:`before_step` and :meth:`after_step` around the optimiser's step.
 
     Args:
         alpha: the parametrization; it is started anew.

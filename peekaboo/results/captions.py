@@ -95,7 +95,8 @@ def _open(file: Path) -> Font | None:
 def _font_files() -> tuple[Path, ...]:
     folders = [Path(folder).expanduser() for folder in FOLDERS.get(sys.platform, ())]
     found = [file for folder in [*_of_matplotlib(), *folders] for file in sorted(folder.rglob("*.[tToO][tT][fFcC]"))]
-    return tuple(file for file in found if file.suffix.lower() in (".ttf", ".otf", ".ttc", ".otc"))
+    # A last resort has a glyph for every letter: a box that says of which script it is.
+    return tuple(f for f in found if f.suffix.lower() in (".ttf", ".otf", ".ttc", ".otc") and "LastResort" not in f.name)
 
 
 def _of_matplotlib() -> list[Path]:

@@ -123,6 +123,7 @@ def test_a_broken_sample_fails_alone_and_says_its_line(folder: Path, change: dic
 
 def test_slugs_fit_a_file_name() -> None:
     assert slug("a/b c\\d:é.png") == "a-b-c-d-é.png"
+    assert slug("लाल सेब") == "लाल-सेब"  # vowel signs are marks of their letters
     assert slug("..") == slug("///") == "sample"
     assert len(slug("犬" * 300).encode()) <= 80
 

@@ -247,7 +247,8 @@ def test_scenes_are_told_apart_by_kind() -> None:
 def test_predict_makes_masks_cutouts_and_coco(manifest: Path) -> None:
     from pycocotools.coco import COCO
 
-    assert main(baseline("predict", manifest, "--evaluation.cutouts", "true", "--evaluation.coco_rle", "true")) == 0
+    more = ["--evaluation.cutouts", "true", "--evaluation.coco_rle", "true", "--evaluation.contact_sheet", "1"]
+    assert main(baseline("predict", manifest, *more)) == 0
     folder = folder_of(command="predict")
     coco = COCO(str(folder / "coco_rle.json"))
     assert len(coco.anns) == COUNT
@@ -259,6 +260,7 @@ def test_predict_makes_masks_cutouts_and_coco(manifest: Path) -> None:
         assert annotation["area"] == mask.sum()
         assert Image.open(folder / "cutouts" / f"{name}.png").mode == "RGBA"
     assert not (folder / "metrics.json").exists()
+    assert Image.open(folder / "contact_sheet.png").height > 3 * 100  # largest, median and smallest
 
 
 def test_predict_takes_a_folder_and_a_prompt(manifest: Path) -> None:

@@ -42,6 +42,10 @@ def test_a_caption_is_one_line_of_letters_that_its_font_has(name: str) -> None:
     assert (picture.getcolors() != [(200 * 16, (255, 255, 255))]) is bool(name)
 
 
+def test_a_box_for_a_script_is_no_letter() -> None:
+    assert not [file for file in captions._font_files() if "LastResort" in file.name]  # matplotlib brings one
+
+
 def test_letters_that_no_font_has_are_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captions, "_font_files", lambda: ())
     font = captions.font_for("红 apple")

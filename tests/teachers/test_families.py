@@ -65,7 +65,9 @@ def test_latents_and_the_distillation_gradient_are_the_pipelines_own_in_float64(
                 expected = uncond + guidance * (expected - uncond)
             gradients.append((found[i].double(), (expected - eps[i])[0]))
     found, expected = (torch.stack(side) for side in zip(*gradients, strict=True))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))  # of the largest: ours is float32
+    torch.testing.assert_close(
+        found, expected, rtol=0, atol=1e-6 * float(expected.abs().max())
+    )  # of the largest: ours is float32
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -282,7 +284,9 @@ def test_fit_with_an_overlay_leaves_a_mask_and_a_small_checkpoint(
 
 
 @pytest.mark.parametrize("verb", ["test", "predict"])
-@pytest.mark.parametrize("overlay", [name if name == "flux_schnell" else pytest.param(name, marks=pytest.mark.slow) for name in OVERLAYS])
+@pytest.mark.parametrize(
+    "overlay", [name if name == "flux_schnell" else pytest.param(name, marks=pytest.mark.slow) for name in OVERLAYS]
+)
 def test_data_sets_too(verb: str, overlay: str, folders: Callable[[str], Path], image_file: Path) -> None:
     from peekaboo.command_line.entry import main
 
