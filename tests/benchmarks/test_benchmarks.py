@@ -17,11 +17,13 @@ import pytest
 import quality
 import reference
 import scaling
+import starts
 import startup
 import teachers
 import torch
 import true_configurations
 from conftest import SIDE
+from PIL import Image
 from stable_diffusion_14 import TEXT, UNET, VAE, save_random
 
 from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights, pad_weights
@@ -206,3 +208,20 @@ def test_teachers_are_counted_and_measured_at_their_configuration(monkeypatch: p
     monkeypatch.setattr(sys, "argv", ["benchmark", "gpt"])
     with pytest.raises(SystemExit):
         teachers.main()
+
+
+def test_starts_follow_the_masks_from_their_map_on(pipeline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[:, :2] = True
+    alphas = torch.where(masks, torch.tensor([0.3, 0.9]).view(2, 1, 1), 0.1)  # the first is right, and too faint for .5
+    assert starts.figures(alphas, masks) == {"iou": 0.5, "otsu": 1.0, "best": 1.0, "empty": 0.5}
+    settings = f"loss.teacher.path={pipeline},resolution=16"
+    arguments = ["--set", settings, "--single", "1", "--pair", "1", "--at", "0", "2", "--rows", "none", "attention"]
+    rows = run(starts, monkeypatch, *arguments, "--precision", "32-true", "--pictures", "seen.png")["rows"]
+    assert [(row["row"], row["iterations"]) for row in rows[:4]] == [("none", 0), ("none", 2), ("none", 0), ("none", 2)]
+    assert {row["group"] for row in rows} == {"single", "pair", "set_aside_single", "set_aside_pair"}
+    from_noise, from_attention = (
+        [r["iou"] for r in rows if r["row"] == row and r["iterations"] == 0] for row in ("none", "attention")
+    )
+    assert from_noise != from_attention
+    assert Image.open("seen.png").height > 4 * 128
