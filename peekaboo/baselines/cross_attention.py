@@ -12,7 +12,7 @@ from ..functional.framing import Framing, frame, unframe
 from ..functional.maps import rescale
 from ..functional.random import Draws
 from ..results.result import Threshold
-from ..teachers.attention import Words, check_readable
+from ..teachers.attention import Words
 from ..teachers.diffusion import Diffusion
 from ..teachers.relevance import attention_relevance
 from .base import Baseline, size_of
@@ -48,7 +48,6 @@ class CrossAttention(Baseline):
         super().__init__(threshold, seed)
         if words not in get_args(Words):
             raise ValueError(f"words: expected one of {', '.join(get_args(Words))}, got {words!r}")
-        check_readable(teacher)
         self.timesteps = [100, 200, 300, 400, 500] if timesteps is None else timesteps
         if not self.timesteps or min(self.timesteps) < 0 or max(self.timesteps) > 999:
             raise ValueError(f"timesteps: expected some in 0..999, got {self.timesteps}")

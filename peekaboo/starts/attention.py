@@ -7,7 +7,7 @@ from torch import Tensor
 from ..data.base import Sample
 from ..functional.framing import Framing
 from ..functional.random import Draws
-from ..teachers.attention import Words, check_readable
+from ..teachers.attention import Words
 from ..teachers.base import Teacher
 from ..teachers.diffusion import Diffusion
 from ..teachers.relevance import attention_relevance
@@ -17,7 +17,7 @@ from .base import Start, need
 class Attention(Start):
     """The attention of image to text, averaged over heads, layers, words and noise levels (DAAM, Tang et al., arXiv 2210.04885).
 
-    Of a U-Net all cross-attention; of a transformer that of one block in the middle. The teacher must not be compiled.
+    Of a U-Net all cross-attention; of a transformer that of one block in the middle. A compiled teacher looks uncompiled.
 
     Args:
         timesteps: of 1000, at which the image is noised; each costs one pass of the denoiser, a half to a third of an iteration.
@@ -47,7 +47,6 @@ class Attention(Start):
         teacher = need(teacher, self)
         if not isinstance(teacher, Diffusion):
             raise ValueError(f"start: expected a teacher whose attention can be read, got {type(teacher).__name__}")
-        check_readable(teacher)
         prompts = [pair.prompt for pair in pairs]
         chosen = (self.timesteps, self.words, self.finest)
         found = attention_relevance(teacher, images, prompts, draws, *chosen)

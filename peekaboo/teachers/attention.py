@@ -62,18 +62,6 @@ def _listening(layers: Sequence[nn.Module]) -> Iterator[_Listener]:
         yield listener
 
 
-def check_readable(teacher: Diffusion) -> None:
-    """Refuses a compiled teacher, whose insides cannot be read.
-
-    Raises:
-        AttentionError: in one line.
-    """
-    if teacher.compiled:
-        raise AttentionError(
-            "teacher.compile: expected false, since attention is read inside the denoiser, got a compiled teacher"
-        )
-
-
 def attention_maps(teacher: Diffusion, z_t: Tensor, t: Tensor, text: Text, blocks: Sequence[int] | None = None) -> list[Tensor]:
     """Asks the denoiser once and returns how much each place of the image attends to each token of the text.
 
@@ -81,7 +69,7 @@ def attention_maps(teacher: Diffusion, z_t: Tensor, t: Tensor, text: Text, block
     attends to itself, too, they are the part of them that the text gets.
 
     Args:
-        teacher: not compiled.
+        teacher: compiled or not; this pass is not.
         z_t, t, text: as :meth:`Teacher.predict_noise` takes them.
         blocks: numbers of attention layers; None for all of a U-Net (DAAM, Tang et al., arXiv 2210.04885), and for the one in the
             middle of a transformer.
@@ -90,9 +78,8 @@ def attention_maps(teacher: Diffusion, z_t: Tensor, t: Tensor, text: Text, block
         (N, h, w, tokens) float32 each, averaged over heads, in the size that the layer works at.
 
     Raises:
-        AttentionError: for a block that there is not, or a compiled teacher.
+        AttentionError: for a block that there is not.
     """
-    check_readable(teacher)
     family, every = teacher.family, teacher.family.attention_layers()
     if blocks is None:
         blocks = range(len(every)) if family.part == "unet" else [len(every) // 2]
@@ -100,7 +87,7 @@ def attention_maps(teacher: Diffusion, z_t: Tensor, t: Tensor, text: Text, block
         raise AttentionError(
             f"blocks: expected some of the {len(every)} attention layers 0..{len(every) - 1}, got {list(blocks)}"
         )
-    with _listening([every[number] for number in blocks]) as listener:
+    with teacher.open(), _listening([every[number] for number in blocks]) as listener:
         teacher.predict_noise(z_t, t, text)
     shape = z_t.shape[-2:]
     return [_image_to_text(family, text, shape, *heard) for _, heard in sorted(listener.heard.items())]

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -91,7 +92,6 @@ class Diffusion(Teacher):
         self._words = read_vocabulary(folder.folder)
         self._cache: PromptCache[Text] = PromptCache()
         self.freeze()
-        self.compiled = bool(compile)
         if compile and not self.family.traceable:
             compile = "inductor"
         self._denoiser = Network(self.denoiser, self._denoise, "denoiser", compile)
@@ -147,6 +147,10 @@ class Diffusion(Teacher):
         dtype = next(autoencoder.parameters()).dtype
         with torch.autocast(z.device.type, enabled=False):
             return autoencoder.decode(autoencoder.unscale(z).to(dtype)).float() / 2 + 0.5
+
+    def open(self) -> AbstractContextManager[None]:
+        """Runs the denoiser uncompiled for a while, so that hooks inside it hear what passes."""
+        return self._denoiser.open()
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Text:

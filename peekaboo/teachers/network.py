@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -30,21 +31,33 @@ class Network:
 
     def __init__(self, network: nn.Module, run: Callable[..., Tensor], name: str, compile: Compile = False) -> None:
         self._network, self._name, self._is_new = network, name, bool(compile)
+        self._plain = run
         self._run = torch.compile(run) if compile else run
         self._on_cpu = OpenVINO(network, run) if compile is True else None
+        self._is_open = False
 
     def __call__(self, *inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """Runs in the precision ``dtype``, whatever that of the floating inputs; returns float32."""
         device = inputs[0].device.type
-        openvino = self._on_cpu if device == "cpu" else None
-        if self._is_new:
+        openvino = self._on_cpu if device == "cpu" and not self._is_open else None
+        if self._is_new and not self._is_open:
             self._is_new = False
             log.warning("compiling the %s: %s", self._name, "some seconds" if openvino else "a minute or more")
         with torch.autocast(device, enabled=False):
             if openvino:
                 return openvino(*inputs, dtype=dtype)
             self.cast(dtype)
-            return self._run(*(x.to(dtype) if x.is_floating_point() else x for x in inputs)).float()
+            run = self._plain if self._is_open else self._run
+            return run(*(x.to(dtype) if x.is_floating_point() else x for x in inputs)).float()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Runs uncompiled for a while, so that hooks inside hear what passes."""
+        self._is_open = True
+        try:
+            yield
+        finally:
+            self._is_open = False
 
     def cast(self, dtype: torch.dtype) -> None:
         """Brings the network itself to a precision, which it then keeps."""

@@ -32,7 +32,7 @@ def attention_relevance(
     """Returns the attention of each place of the latent to its prompt, (N, h, w), the mean over noise levels.
 
     Args:
-        teacher: not compiled.
+        teacher: compiled or not; these passes are not.
         images: (N, 3, H, W) in [0, 1], framed.
         prompts: one for each.
         draws: of the noise.

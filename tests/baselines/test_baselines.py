@@ -27,6 +27,7 @@ from peekaboo.functional.random import Draws
 from peekaboo.results.result import Result
 from peekaboo.teachers import CLIP, Diffusion
 from peekaboo.teachers.base import locate
+from peekaboo.teachers.network import Compile
 from peekaboo.teachers.relevance import noise_difference
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "baselines"
@@ -98,9 +99,10 @@ def test_noise_difference_is_the_norm_of_the_prompts_difference(samples: list[Sa
         assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_cross_attention_takes_no_compiled_teacher(pipeline: Path) -> None:
-    with pytest.raises(ValueError, match="teacher.compile: expected false, since attention is read inside the denoiser"):
-        CrossAttention(Diffusion(str(pipeline), compile=True))
+@pytest.mark.parametrize("how", [True, "inductor"])
+def test_cross_attention_looks_into_a_compiled_teacher(how: Compile, samples: list[Sample], pipeline: Path) -> None:
+    found, expected = (CrossAttention(Diffusion(str(pipeline), compile=c), [200]).masks(samples[:1])[0] for c in (how, False))
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
 def test_cross_attention_is_of_the_words_that_count(samples: list[Sample], pipeline: Path) -> None:

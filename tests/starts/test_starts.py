@@ -87,13 +87,16 @@ def test_attention_is_the_mean_over_noise_levels_of_what_the_baseline_reads(pipe
     torch.testing.assert_close(found[:, 0], expected / 2, rtol=1e-5, atol=1e-6)
 
 
-def test_noise_difference_needs_no_look_inside(pipeline: Path) -> None:
-    """So a teacher that tells nothing of its attention will do."""
-    teacher = Diffusion(str(pipeline))
-    teacher.compiled = True
-    assert NoiseDifference([300]).maps(torch.rand(1, 3, 16, 16), pairs(1), "stretch", Draws([0]), teacher).isfinite().all()
-    with pytest.raises(ValueError, match="teacher.compile: expected false"):
-        Attention([300]).maps(torch.rand(1, 3, 16, 16), pairs(1), "stretch", Draws([0]), teacher)
+def test_attention_is_heard_in_a_compiled_teacher_that_then_runs_compiled_again(pipeline: Path) -> None:
+    image = torch.rand(1, 3, 16, 16)
+    plain, compiled = Diffusion(str(pipeline)), Diffusion(str(pipeline), compile="inductor")
+    ran: list[int] = []
+    compiled._denoiser._run = lambda *_: ran.append(1) or torch.zeros(1, 4, 8, 8)
+    found, expected = (Attention([300]).maps(image, pairs(1), "stretch", Draws([0]), teacher) for teacher in (compiled, plain))
+    assert not ran
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    compiled.predict_noise(torch.zeros(1, 4, 8, 8), torch.tensor([300]), compiled.embed(["a bear"]))
+    assert ran
 
 
 # ---- alphas ------------------------------------------------------------------------------------------------------------------
