@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu check format lint imports types doctest wheel clean
+.PHONY: demo test test-gpu check format lint imports types doctest wheel docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,10 @@ doctest: $(VENV)/.installed
 
 wheel: $(VENV)/.installed
 	.ci/wheel
+
+# The site of the docs, in build/site; fails for a broken link.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 clean:
 	rm -rf $(VENV) build *.egg-info
