@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -17,9 +19,11 @@ class Alpha(Configured, nn.Module):
 
     Attributes:
         coupled: whether a map depends on the others beside it, so that pairs must not be shared out over batches.
+        finished: whether the opacities are asked for as a result, and not for a step; see :func:`finished`.
     """
 
     coupled = False
+    finished = False
 
     @abstractmethod
     def reset(self, image: Tensor, seeds: list[int]) -> None:
@@ -52,3 +56,17 @@ class Alpha(Configured, nn.Module):
     def forward(self) -> Tensor:
         """Returns the opacities (N, 1, H, W) in [0, 1]."""
         return self.logits().sigmoid()
+
+
+@contextmanager
+def finished(alpha: Alpha) -> Iterator[None]:
+    """Asks an alpha, and all alphas inside it, for its result: for what is done once, behind the optimisation."""
+    parts = [part for part in alpha.modules() if isinstance(part, Alpha)]
+    before = [part.finished for part in parts]
+    try:
+        for part in parts:
+            part.finished = True
+        yield
+    finally:
+        for part, was in zip(parts, before, strict=True):
+            part.finished = was

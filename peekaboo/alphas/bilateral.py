@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,12 +12,14 @@ from ..functional.bilateral import bilateral_filter, bilateral_weights, pad_weig
 from ..guides.base import Guide
 from .base import Alpha
 
+When = Literal["every_step", "end"]
+
 
 class Bilateral(Alpha):
     """Filters a field's logits so that they respect the edges of a guide (Peekaboo, section 3.4).
 
     The weights are computed once from the guide, and applied at every step: the filter is part of the parametrization, not
-    a clean-up after it.
+    a clean-up after it. ``at`` makes it one, to compare.
 
     Args:
         field: any other alpha.
@@ -33,6 +35,7 @@ class Bilateral(Alpha):
             :func:`peekaboo.functional.bilateral.bilateral_filter`. 0 for all passes as they are written.
         compile: fuse the filter's steps by `torch.compile`: some seconds to start, then twice as fast on two CPU cores. None: on
             CUDA, where a step would be dozens of small kernels, if its compiler Triton is there; nowhere else.
+        at: ``every_step``, as published; or ``end``: the field is optimised without the filter, and its result filtered once.
     """
 
     weights: Tensor
@@ -50,12 +53,16 @@ class Bilateral(Alpha):
         gap_passes: int = 0,
         error: float = 0.002,
         compile: bool | None = None,
+        at: When = "every_step",
     ) -> None:
         super().__init__()
         if passes < 0 or gap_passes < 0:
             raise ValueError(f"passes, gap_passes: expected 0 or more, got {passes}, {gap_passes}")
         if not 0 <= error < 1:
             raise ValueError(f"error: expected a number in [0, 1), got {error}")
+        if at not in get_args(When):
+            raise ValueError(f"at: expected one of {', '.join(get_args(When))}, got {at!r}")
+        self.at = at
         self.field, self.guide = field, guide.requires_grad_(False)
         self.passes, self.kernel, self.sigma_space, self.tolerance = passes, kernel, sigma_space, tolerance
         self.dilation, self.gap_passes, self.error, self.compile_filter = dilation, gap_passes, error, compile
@@ -75,6 +82,8 @@ class Bilateral(Alpha):
 
     def logits(self) -> Tensor:
         x = self.field.logits()
+        if self.at == "end" and not self.finished:
+            return x
         options: dict[str, Any] = {"compiled": self._compiled(x.device), "error": self.error}
         x = bilateral_filter(x, self.weights, self.passes, dilation=self.dilation, **options)
         return bilateral_filter(x, self.gap_weights, self.gap_passes, **options) if self.gap_passes else x

@@ -29,6 +29,7 @@ COLUMNS = (
     "mask_fraction",
     "height",
     "width",
+    "confidence",
     "seconds",
     "seed",
     "skipped_steps",
@@ -59,6 +60,8 @@ def make_row(sample: Sample, result: Result, group: str | None) -> dict[str, Any
         "own_threshold": result.threshold,
         "otsu_threshold": result.otsu,
         "mask_fraction": float(result.mask.double().mean()),
+        "confidence": record.get("confidence"),
+        "course": record.get("course"),
         "scores": None if sample.mask is None else _scores(sample, result, sample.mask).to_row(),
     }
 

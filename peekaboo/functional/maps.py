@@ -24,3 +24,29 @@ def stretch(values: Tensor, tail: float = 0.02) -> Tensor:
     low, high = (flat.quantile(q, -1)[..., None, None] for q in (tail, 1 - tail))
     spread = high - low
     return torch.where(spread > 1e-8, ((values - low) / spread.clamp(min=1e-8)).clamp(0, 1), 0.5)
+
+
+def pixel_variance(values: Tensor) -> Tensor:
+    """Variance of each (N, C, H, W) map over its pixels, the mean over channels: (N,).
+
+    >>> pixel_variance(torch.tensor([0.0, 1.0, 0.0, 1.0]).view(1, 1, 2, 2))
+    tensor([0.2500])
+    """
+    return values.flatten(2).var(2, correction=0).mean(1)
+
+
+def total_variation(values: Tensor) -> Tensor:
+    """Anisotropic total variation of each (N, C, H, W) map in sides of the image, the mean over channels: (N,).
+
+    The sum of all differences between neighbours in a row is divided by the height, that between neighbours in a column by the
+    width. So it means the same at every resolution: of a mask, it is the length of its outline, measured along rows and columns.
+
+    >>> square = torch.zeros(1, 1, 8, 8)
+    >>> square[..., 2:6, 2:6] = 1  # four edges of half a side each
+    >>> total_variation(square)
+    tensor([2.])
+    """
+    height, width = values.shape[-2:]
+    across = values.diff(dim=3).abs().sum((2, 3)) / height
+    down = values.diff(dim=2).abs().sum((2, 3)) / width
+    return (across + down).mean(1)

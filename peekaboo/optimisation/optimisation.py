@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..alphas.base import Alpha
+from ..alphas.base import Alpha, finished
 from ..data.base import Sample
 from ..functional.framing import Framing, frame, resize, unframe
 from ..functional.random import Draws
@@ -20,6 +20,7 @@ from ..guides.base import Guide
 from ..results.records import record_of
 from ..results.result import Result, Threshold, fixed_threshold, make_result
 from ..starts.base import Start
+from .course import Course
 from .guard import GradientGuard
 from .objective import Objective
 from .settling import Settling
@@ -101,6 +102,7 @@ class Optimisation:
         self.guard = GradientGuard(self.parameters(), len(pairs), settings.max_skipped)
         self.settling = Settling(len(pairs), settings.settled, threshold=fixed_threshold(settings.threshold))
         self.frames: list[Tensor] = []
+        self.course = Course()
         self.last_terms: dict[str, Tensor] = {}
         self._started = time.perf_counter()
         if device.type == "cuda":
@@ -149,6 +151,7 @@ class Optimisation:
         """
         draws = Draws(self.seeds, step, self.settings.iterations, rank, self.device, "step")
         alpha = self.opacity()
+        self.course.note(step, self.settings.iterations, alpha.detach())
         if self.timelapse and step % max(self.settings.iterations // FRAMES, 1) == 0:
             self.frames.append(alpha.detach())
         self.last_terms = self.objective(alpha, self.images, self.prompts, draws, ranks)
@@ -197,7 +200,9 @@ class Optimisation:
             iterations: that were done, for the record.
         """
         seconds = time.perf_counter() - self._started
-        alphas = self.opacity()
+        with finished(self.alpha):
+            alphas = self.opacity()
+        courses = self.course.of(iterations, alphas)
         frames = torch.stack([*self.frames, alphas])[:, :, 0].cpu() if self.timelapse else None
         shared = {**record_of(self.alpha, self.objective.loss, self.device, seconds, iterations), **self._set_up()}
         skipped = self.guard.skipped.tolist()
@@ -210,6 +215,7 @@ class Optimisation:
                 "seed": self.seeds[i],
                 "skipped_steps": skipped[i],
                 "pairs_in_batch": len(self.pairs),
+                "course": courses[i],
             }
             alpha = unframe(alphas[i, 0], (pair.image.shape[-2], pair.image.shape[-1]), self.settings.framing).cpu()
             lapse = None if frames is None else frames[:, i]
@@ -250,6 +256,7 @@ class Optimisation:
             "seconds": time.perf_counter() - self._started,
             "guard": self.guard.state_dict(),
             "settling": self.settling.state_dict(),
+            "course": self.course.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any], judge_anew: bool = False) -> None:
@@ -263,6 +270,7 @@ class Optimisation:
         self.frames = [resize(frame.to(self.device) / 255, size) for frame in state["frames"]]
         self._started = time.perf_counter() - state["seconds"]
         self.guard.load_state_dict(state["guard"])
+        self.course.load_state_dict(state["course"], self.device)
         if not judge_anew:
             self.settling.load_state_dict(state["settling"])
             self.guard.hold(self.settling.settled())

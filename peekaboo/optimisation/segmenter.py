@@ -26,7 +26,9 @@ from ..results.files import mask_pictures
 from ..results.records import describe, versions
 from ..results.result import Result, Threshold, fixed_threshold
 from ..starts.base import Start
+from ..teachers.confidence import Confidence
 from .checkpoint import PROGRESS, check_same, go_on_after
+from .judging import check_confidence, judged
 from .objective import Objective
 from .optimisation import Optimisation, Settings
 from .optimizers import describe_optimizer
@@ -57,6 +59,9 @@ class Segmenter(SampleModule):
         max_skipped: steps in a row with a NaN or infinite gradient that stop the run.
         settled: stop a pair before all ``iterations`` when its mask has, twice in a row, at least this IoU with its mask ten
             iterations before; None for all iterations. See :class:`peekaboo.optimisation.settling.Settling`.
+        confidence: how sure the teacher is that there is what a mask shows, for the records; True for the calibration of the
+            embedded teacher, False for none. Not in ``test``, unless there is a ``min_confidence``.
+        min_confidence: in [0, 1]; a mask whose confidence is below it is empty. None for all masks as they are.
     """
 
     indifferent = frozenset({"input", "max_skipped"})
@@ -78,6 +83,8 @@ class Segmenter(SampleModule):
         seed: int = 0,
         max_skipped: int = 20,
         settled: float | None = None,
+        confidence: Confidence | bool = True,
+        min_confidence: float | None = None,
     ) -> None:
         super().__init__(seed)
         self.settings = Settings(iterations, resolution, framing, threshold, max_skipped, settled)
@@ -89,6 +96,9 @@ class Segmenter(SampleModule):
         self.optimisation: Optimisation | None = None
         self.precision = "32-true"
         self._turns = Turns()
+        self.confidence = (Confidence() if confidence else None) if isinstance(confidence, bool) else confidence
+        self.min_confidence = min_confidence
+        check_confidence(min_confidence, self.confidence, loss.diffusion)
 
     @property
     def iterations(self) -> int:  # type: ignore[override]
@@ -143,7 +153,7 @@ class Segmenter(SampleModule):
         """
         with self._turns, torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
             found = self.begin(pairs, seeds, start, timelapse).run(self.make_optimizer, report)
-        return self._told(found)
+            return self._told(found)
 
     def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Segments samples of a data set."""
@@ -218,13 +228,20 @@ class Segmenter(SampleModule):
         return self._told(self.running.results(iterations))
 
     def _told(self, results: list[Result]) -> list[Result]:
-        """Adds to their records what is needed to make them again."""
+        """Adds to their records how sure the teacher is, and what is needed to make them again."""
+        if self.confidence is not None and (self.min_confidence is not None or not self._tests()):
+            results = judged(results, self.running, self.confidence, self.min_confidence)
         precision = self.precision
         with suppress(RuntimeError):  # as above
             precision = str(self.trainer.precision)
         for result in results:
             result.record.update(precision=precision, configuration=self.configuration(decisive=True), versions=versions())
         return results
+
+    def _tests(self) -> bool:
+        with suppress(RuntimeError):  # as above
+            return bool(self.trainer.testing)
+        return False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the alpha's parameters, how far the run has come, and of what; frozen networks come from where they came from."""

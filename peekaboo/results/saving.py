@@ -172,7 +172,11 @@ def summary(result: Result, folder: Path) -> str:
     """Returns the line that ends a run."""
     quality = "" if result.iou is None else f", IoU {result.iou:.3f}"
     record = result.record
+    sure = f", confidence {record['confidence']:.2f}" if record.get("confidence") is not None else ""
+    covers = f"mask covers {float(result.mask.float().mean()):.1%}"
+    if record.get("rejected"):
+        covers = f"mask is empty, below min_confidence {record['min_confidence']}"
     return (
         f"{result.prompt!r}: {record['iterations']} iterations in {record['seconds']:.1f} s, "
-        f"mask covers {float(result.mask.float().mean()):.1%}{quality}; pictures in {folder}"
+        f"{covers}{quality}{sure}; pictures in {folder}"
     )

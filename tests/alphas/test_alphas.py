@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from peekaboo.alphas import Alpha, Bilateral, Competing, Fourier, Raster
+from peekaboo.alphas.base import finished
 from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights, pad_weights
 from peekaboo.guides import RGB
 
@@ -220,3 +221,18 @@ def test_a_single_competing_prompt_is_the_field_itself() -> None:
 def test_competing_refuses_different_images() -> None:
     with pytest.raises(ValueError, match="Competing expected several prompts of one image, got a batch of different images"):
         Competing(Raster()).reset(torch.rand(2, 3, 6, 6), [0, 1])
+
+
+def test_a_filter_at_the_end_is_in_the_result_and_in_no_step() -> None:
+    image, raster = torch.rand(1, 3, 12, 10), Raster()
+    late, always = Bilateral(raster, RGB(), passes=4, at="end"), Bilateral(Raster(), RGB(), passes=4)
+    outer = Competing(late)
+    for alpha in (outer, always):
+        alpha.reset(image, [3])
+    assert torch.equal(late(), raster.logits().sigmoid())
+    with finished(outer):
+        assert torch.equal(late(), always())
+        assert torch.allclose(outer(), always(), atol=1e-6)
+    assert torch.equal(late(), raster.logits().sigmoid())
+    with pytest.raises(ValueError, match=r"at: expected one of every_step, end, got 'start'"):
+        Bilateral(Raster(), RGB(), at="start")

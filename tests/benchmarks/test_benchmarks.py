@@ -11,6 +11,7 @@ from typing import Any
 import alike
 import bilateral
 import common
+import confidence
 import evidence
 import iteration
 import pytest
@@ -225,3 +226,25 @@ def test_starts_follow_the_masks_from_their_map_on(pipeline: Path, monkeypatch: 
     )
     assert from_noise != from_attention
     assert Image.open("seen.png").height > 4 * 128
+
+
+def test_confidence_is_measured_and_calibrated(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = f"loss.teacher.path={pipeline},iterations=1,resolution=16"
+    found = run(confidence, monkeypatch, "--set", tiny, "--scenes", "1", "--precision", "32-true", "--calibrate")
+    assert [(row["kind"], row["present"]) for row in found["rows"]] == [
+        ("single", True),
+        ("single", False),
+        ("pair", True),
+        ("pair", False),
+    ]
+    assert len(found["calibration"]["weights"]) == 3
+    sure = [{"present": i < 2, "confidence": 0.9 - 0.3 * i, "gains": [0.1 * i, -0.1 * i, 0.0]} for i in range(4)]
+    assert confidence.summarise("all", sure)[1:7] == [2, 2, "1.000", "0.000", "1.000", "0.500"]
+    assert confidence.summarise("all", sure)[7:] == ["0.750", "0.150", "1.000", "1.000"]
+
+
+def test_an_absent_word_is_absent() -> None:
+    scenes = confidence.both_prompts(1501, 3)
+    for (_, _, present), (_, _, absent) in zip(scenes[::2], scenes[1::2], strict=True):
+        assert torch.equal(present.image, absent.image) and present.prompt != absent.prompt
+    assert {confidence.absent_word(("rocket",), 1, i) for i in range(50)} & {"rocket"} == set()
