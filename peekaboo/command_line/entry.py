@@ -23,6 +23,7 @@ USAGE = """usage: {program} {{fit,test,predict}} --config NAME.yaml [--config OV
   fit      one image: a mask for each prompt, with pictures and TensorBoard events in lightning_logs/version_N
   test     a data set with ground truth: a table of Prec@X and mIoU; the same command goes on where it was stopped
   predict  a data set without: masks
+  study    a grid of runs: {program} study --config studies/NAME.yaml; table, figure and contact sheet of all of them
   report   several runs of `test` in one table and plot: {program} report RUN... [--output FOLDER]
   words    what the embedded teacher knows
 
@@ -79,6 +80,10 @@ def _command(args: list[str]) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module="lightning|torch|jsonargparse|huggingface_hub")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_NoTips())
+    if args[:1] == ["study"]:
+        from . import study
+
+        return study.main(args[1:])
     evaluation = run(args).evaluation
     return 3 if evaluation is not None and evaluation.failures else 0
 

@@ -2,9 +2,10 @@
 
 from .attention import Attention
 from .base import Start
+from .brightness import Brightness
 from .file import File
 from .given import Given
 from .noise_difference import NoiseDifference
 from .run import Run
 
-__all__ = ["Attention", "File", "Given", "NoiseDifference", "Run", "Start"]
+__all__ = ["Attention", "Brightness", "File", "Given", "NoiseDifference", "Run", "Start"]

@@ -20,7 +20,7 @@ from peekaboo.functional.maps import rescale, stretch
 from peekaboo.functional.random import Draws
 from peekaboo.guides import RGB
 from peekaboo.losses import CLIPLoss, Loss, ScoreDistillation, WeightedSum
-from peekaboo.starts import Attention, File, Given, NoiseDifference, Run, Start
+from peekaboo.starts import Attention, Brightness, File, Given, NoiseDifference, Run, Start
 from peekaboo.teachers import CLIP, Diffusion
 
 Make = Callable[..., Any]
@@ -234,3 +234,9 @@ def test_from_python_the_last_frame_is_a_start(pipeline: Path, image: Tensor) ->
 def test_settings_that_mean_nothing(make: Callable[[], Start], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_brightness_begins_at_the_mean_of_the_channels() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    logits = Brightness(scale=3.0, noise=0.0)(images, pairs(), "stretch", Draws([0, 1]), None)
+    assert torch.allclose(logits, 3 * (2 * images.mean(1, keepdim=True) - 1), atol=1e-6)
