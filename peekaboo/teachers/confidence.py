@@ -34,7 +34,7 @@ class Judgement:
 
 
 class Confidence(Configured):
-    """Judges finished masks, with no training: sigmoid(weights . gains + bias).
+    """Judges finished masks, with no training: sigmoid(weights . gains + bias), and 0 for a mask that is empty at .5.
 
     The gains say how much better the teacher predicts noise with the prompt than without, on the cut-out, on its complement
     and on the whole image. Weights and bias are the logistic regression of ``benchmarks/confidence.py``, of present words
@@ -80,7 +80,9 @@ class Confidence(Configured):
         """
         gains = prompt_gains(teacher, images, alphas, prompts, self.timesteps, self.repeats)
         weights = torch.tensor(self.weights, device=gains.device)
-        return Judgement((gains @ weights + self.bias).sigmoid(), gains)
+        sure = (gains @ weights + self.bias).sigmoid()
+        shown = (alphas > 0.5).flatten(1).any(1)  # an empty mask shows nothing, whatever the prompt makes of plain grey
+        return Judgement(torch.where(shown, sure, 0.0), gains)
 
 
 def can_judge(teacher: Teacher | None) -> bool:

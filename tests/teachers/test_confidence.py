@@ -72,6 +72,13 @@ def test_the_confidence_is_the_logistic_of_the_gains(teacher: Diffusion, pairs: 
     assert not judge.calibrated_for(teacher)
 
 
+def test_an_empty_mask_has_no_confidence(teacher: Diffusion, pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, alphas = pairs
+    alphas[1] = 0.4
+    sure, none = Confidence([200], bias=5.0)(teacher, images, alphas, PROMPTS).confidence.tolist()
+    assert sure > 0.5 and none == 0
+
+
 def test_the_unconditional_prompt_gains_nothing(teacher: Diffusion, pairs: tuple[torch.Tensor, torch.Tensor]) -> None:
     assert prompt_gains(teacher, *pairs, ["", ""], [300]).abs().max() < 1e-6
 
