@@ -65,7 +65,8 @@ def draw(study: Study, found: list[Found], file: Path) -> None:
         else:
             _points(axis, name, found, figure.x)
         if figure.x is not None:
-            axis.set(xlabel=NAMES.get(figure.x, figure.x), ylabel=NAMES.get(name, name), xscale=figure.scale)
+            axis.set(xlabel=NAMES.get(figure.x, figure.x), ylabel=NAMES.get(name, name))
+            _scale(axis, found, figure)
         axis.grid(alpha=0.3)
     canvas.suptitle(_text(study.title or study.name), parse_math=False)
     content = io.BytesIO()
@@ -105,6 +106,16 @@ def _lines(axis: Any, name: str, found: list[Found], figure: Figure) -> None:
             axis.fill_between(places, low, high, color=line.get_color(), alpha=0.15)
     if len(groups) > 1:
         axis.legend()
+
+
+def _scale(axis: Any, found: list[Found], figure: Figure) -> None:
+    """Scales x, with a tick at each value of its axis; what lies below the smallest is linear where 0 is among them."""
+    places = sorted({at for one in found if (at := _number(one.cell.labels.get(str(figure.x)))) is not None})
+    least = min((abs(at) for at in places if at), default=1.0)
+    axis.set_xscale(figure.scale, **({"linthresh": least} if figure.scale == "symlog" else {}))
+    if places:
+        axis.set_xticks(places, [f"{at:g}" for at in places])
+        axis.minorticks_off()
 
 
 def _courses(axis: Any, name: str, found: list[Found]) -> None:
