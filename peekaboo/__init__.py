@@ -3,13 +3,23 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import load, segment
+    from .api import generate, load, segment
+    from .optimisation.generator import Generator
     from .optimisation.segmenter import Segmenter
+    from .results.generated import Generated
     from .results.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Segmenter", "load", "segment"]
-_HOMES = {"load": "api", "segment": "api", "Result": "results.result", "Segmenter": "optimisation.segmenter"}
+_HOMES = {
+    "generate": "api",
+    "load": "api",
+    "segment": "api",
+    "Generated": "results.generated",
+    "Generator": "optimisation.generator",
+    "Result": "results.result",
+    "Segmenter": "optimisation.segmenter",
+}
+__all__ = ["Generated", "Generator", "Result", "Segmenter", "generate", "load", "segment"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Peekaboo from Python: load once, segment many."""
+"""Peekaboo from Python: load once, segment or generate many."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from .command_line.messages import one_line
 from .data.base import Sample
 from .data.checks import check_unicode
 from .data.from_python import Picture, image_of, mask_of, source_of
+from .data.input import Input
 from .data.masks import Foreground
 from .evaluation.batching import best_device, check_precision, usable_precision
 from .functional.random import pair_seeds
 from .functional.surroundings import float32_by_default
+from .optimisation.generator import Generator, members
 from .optimisation.segmenter import Segmenter
+from .results.generated import Generated
 from .results.result import Result
 from .starts import Given, Start
 
@@ -32,20 +35,21 @@ _OF_FILES = {"logger", "callbacks", "log_every_n_steps", "default_root_dir", "us
 
 
 @float32_by_default()
-def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = None, **overrides: Any) -> Segmenter:
-    """Builds a segmenter with its frozen networks, once for any number of images.
+def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = None, **overrides: Any) -> Any:
+    """Builds a segmenter, or a generator, with its frozen networks, once for any number of images.
 
     Args:
         config: name of a config in ``configs/`` or a YAML file.
         overlays: further configs that are merged over it: ``"teachers/sd15"``.
         device: ``cpu``, ``cuda``, ``mps``; None for the best there is.
-        overrides: arguments of :class:`Segmenter`, as in YAML; a double underscore steps into an object:
+        overrides: arguments of :class:`Segmenter` or :class:`Generator`, as in YAML; a double underscore steps into an object:
             ``iterations=60``, ``loss__guidance=50.0``.
 
     Of the config's trainer, ``precision`` and (without ``device``) ``accelerator`` count here, too.
 
     Returns:
-        A segmenter; :func:`segment` takes it in the place of a config.
+        A :class:`Segmenter`, which :func:`segment` takes in the place of a config; of a config of a generator a
+        :class:`Generator`, which :func:`generate` takes.
 
     Raises:
         ValueError, FileNotFoundError: for a config or an override that is wrong, in one line.
@@ -54,24 +58,24 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action=ConfigFile)
-    parser.add_subclass_arguments(Segmenter, "model", required=True)
+    parser.add_subclass_arguments((Segmenter, Generator), "model", required=True)
     for ignored in ("trainer", "data", "evaluation", "seed_everything", "ckpt_path", *_OF_COMMANDS):
         parser.add_argument(f"--{ignored}", type=Any)
     arguments = [f"--config={_config_file(name)}" for name in (config, *overlays)]
     arguments += [f"--model.{name.replace('__', '.')}={_as_yaml(value)}" for name, value in overrides.items()]
     try:
         parsed = parser.parse_args(with_input(arguments))
-        segmenter = parser.instantiate_classes(parsed).model
+        model = parser.instantiate_classes(parsed).model
     except (ArgumentError, ValueError) as error:
         raise ValueError(one_line(str(error))) from error
     trainer = dict(parsed.trainer or {})
-    precision = trainer.pop("precision", None) or segmenter.precision
+    precision = trainer.pop("precision", None) or model.precision
     check_precision(precision)
     accelerator = trainer.pop("accelerator", None) or "auto"
     _refuse_trainer(trainer)
     place = torch.device(device or (best_device() if accelerator in ("auto", "gpu") else accelerator))
-    segmenter.precision = usable_precision(precision, place.type)
-    return segmenter.to(place)
+    model.precision = usable_precision(precision, place.type)
+    return model.to(place)
 
 
 def _refuse_trainer(asked: dict[str, Any]) -> None:
@@ -140,12 +144,7 @@ def segment(
     prompts = [check_unicode(words, "prompt") for words in prompts]
     pictures = [image_of(item) for item in images]
     truth = None if mask is None else mask_of(mask, (pictures[0].shape[1], pictures[0].shape[2]), "mask", foreground)
-    if isinstance(config, Segmenter):
-        if overrides:
-            raise ValueError(f"overrides: expected none with a loaded segmenter, got {', '.join(overrides)}")
-        segmenter = config
-    else:
-        segmenter = load(config, **overrides)
+    segmenter = _loaded(Segmenter, config, overrides)
     pairs = [
         Sample(str(i), picture, words, source=source_of(item))
         for i, (picture, words, item) in enumerate(zip(pictures, prompts, images, strict=True))
@@ -154,6 +153,58 @@ def segment(
         pairs[0] = replace(pairs[0], mask=truth.foreground, ignore=truth.void)
     results: list[Result] = segmenter.segment(pairs, pair_seeds(seed, len(pairs)), start=_start(start))
     return results if isinstance(image, list) or isinstance(prompt, list) else results[0]
+
+
+@float32_by_default()
+def generate(
+    prompt: str | list[str],
+    config: str | Generator = "rgba",
+    seed: int = 0,
+    seeds: int = 1,
+    scene: str | list[str] | None = None,
+    **overrides: Any,
+) -> Any:
+    """Generates images with transparency of what a prompt names.
+
+    Args:
+        prompt: one or several, run side by side.
+        config: see :func:`load`; or a generator that it returned.
+        seed: of the random initial values and noise; the same prompt and seed give the same image, whatever else is asked for.
+        seeds: images of each prompt, with the seeds ``seed``, ``seed + 1``, ...
+        scene: what the image shows together with its background, for a config that learns one (``"scene"``): one for each prompt.
+        overrides: see :func:`load`; only with a config.
+
+    Returns:
+        A :class:`Generated` with ``image``, ``alpha``, ``rgba`` and ``save(folder)``; a list of them, all seeds of the first
+        prompt and then of the next, where several were asked for.
+
+    Raises:
+        ValueError, FileNotFoundError: for input that is wrong, in one line.
+    """
+    for argument, value, least in (("seed", seed, 0), ("seeds", seeds, 1)):
+        if value < least:
+            raise ValueError(f"{argument}: expected {least} or more, got {value}")
+    prompts, scenes = Input(prompt=prompt, scene=scene).wishes()
+    generator = _loaded(Generator, config, overrides)
+    batch = members(prompts, scenes, seed, seeds)
+    results: list[Generated] = generator.generate(*batch)
+    return results if isinstance(prompt, list) or seeds > 1 else results[0]
+
+
+def _loaded(kind: type[Any], config: Any, overrides: dict[str, Any]) -> Any:
+    """A segmenter or a generator, given or built.
+
+    Raises:
+        ValueError: for one of another kind, or overrides of one that is given.
+    """
+    if isinstance(config, str):
+        config = load(config, **overrides)
+    elif overrides:
+        raise ValueError(f"overrides: expected none with a loaded {kind.__name__.lower()}, got {', '.join(overrides)}")
+    if not isinstance(config, kind):
+        other = "generate" if kind is Segmenter else "segment"
+        raise ValueError(f"config: expected one of a {kind.__name__}, got {type(config).__name__}; see `peekaboo.{other}`")
+    return config
 
 
 def _start(given: Any) -> Start | None:

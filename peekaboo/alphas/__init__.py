@@ -4,6 +4,7 @@ from .base import Alpha
 from .bilateral import Bilateral
 from .competing import Competing
 from .fourier import Fourier
+from .margin import Margin
 from .raster import Raster
 
-__all__ = ["Alpha", "Bilateral", "Competing", "Fourier", "Raster"]
+__all__ = ["Alpha", "Bilateral", "Competing", "Fourier", "Margin", "Raster"]

@@ -44,17 +44,20 @@ class Fourier(Alpha):
         self.features, self.scale, self.width, self.depth, self.channels = features, scale, width, depth, channels
 
     def reset(self, image: Tensor, seeds: list[int]) -> None:
-        self.size = image.shape[-2:]
-        draws = Draws(seeds, device=image.device)
+        self.start(Draws(seeds, device=image.device), (image.shape[-2], image.shape[-1]))
+
+    def start(self, draws: Draws, size: tuple[int, int]) -> None:
+        """Starts N networks for maps of a size, with initial values of these draws; :meth:`reset` for what is no alpha."""
+        self.size = size
         self.register_buffer("frequencies", self.scale * draws.normal(self.features, 2), persistent=False)
-        self.register_buffer("encoding", self._encode(image.device), persistent=False)
+        self.register_buffer("encoding", self._encode(draws.device), persistent=False)
         sizes = [2 * self.features, *[self.width] * self.depth, self.channels]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for before, after in zip(sizes, sizes[1:], strict=False):
             bound = 1 / math.sqrt(before)  # PyTorch's own initial values of a convolution
             self.weights.append(nn.Parameter(bound * (2 * draws.uniform(before, after) - 1)))
             self.biases.append(nn.Parameter(bound * (2 * draws.uniform(1, after) - 1)))
-        ones = torch.ones(len(seeds), 1, self.width, device=image.device)
+        ones = torch.ones(len(draws), 1, self.width, device=draws.device)
         self.gains = nn.ParameterList(nn.Parameter(ones.clone()) for _ in range(self.depth))
         self.shifts = nn.ParameterList(nn.Parameter(torch.zeros_like(ones)) for _ in range(self.depth))
 

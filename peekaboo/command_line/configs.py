@@ -53,7 +53,7 @@ def _input(found: Namespace | None) -> Input:
 
 
 def with_input(args: list[str]) -> list[str]:
-    """Gathers ``--model.image``, ``--model.prompt``, ``--model.mask`` and ``--model.foreground`` into one config over all others.
+    """Gathers ``--model.image``, ``--model.prompt`` and the other parts of an input into one config over all others.
 
     Their values are text, whatever they would be in YAML; several of one part make a list, as a list in JSON does; null is none.
 
@@ -80,8 +80,8 @@ def with_input(args: list[str]) -> list[str]:
 
 
 def _joined(part: str, values: list[Any]) -> Any:
-    """Of a part that was given several times: all prompts, else the last."""
-    if part != "prompt":
+    """Of a part that was given several times: all prompts and scenes, else the last."""
+    if part not in ("prompt", "scene"):
         return values[-1]
     return [text for value in values for text in (value if isinstance(value, list) else [value])]
 

@@ -20,7 +20,8 @@ from .surroundings import prepare
 
 USAGE = """usage: {program} {{fit,test,predict}} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
 
-  fit      one image: a mask for each prompt, with pictures and TensorBoard events in lightning_logs/version_N
+  fit      one image: a mask for each prompt, with pictures and TensorBoard events in lightning_logs/version_N;
+           or, with rgba.yaml and scene.yaml, images with transparency out of prompts alone
   test     a data set with ground truth: a table of Prec@X and mIoU; the same command goes on where it was stopped
   predict  a data set without: masks
   study    a grid of runs: {program} study --config studies/NAME.yaml; table, figure and contact sheet of all of them
@@ -31,6 +32,7 @@ A bare NAME.yaml is looked up in configs/. Later configs and arguments win.
 
   {program} fit --config depth_bilateral.yaml
   {program} fit --config rgb_bilateral.yaml --model.image dog.jpg --model.prompt "a dog"
+  {program} fit --config rgba.yaml --model.prompt "a rocket"
   {program} test --config rgb_bilateral.yaml --config data/scenes.yaml
   {program} predict --config rgb_bilateral.yaml --data.images FOLDER --data.prompt "a dog"
 

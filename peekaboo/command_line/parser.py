@@ -14,9 +14,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ..data.base import SampleData
 from ..evaluation import Evaluation
-from ..evaluation.batching import best_device, check_precision, usable_precision
+from ..evaluation.batching import SampleModule, best_device, check_precision, usable_precision
 from ..optimisation.checkpoint import find_checkpoint
-from ..optimisation.segmenter import Segmenter
+from ..optimisation.fitted import Fitted
 from ..results.board import MaskBoard
 from ..results.files import local_folder
 from ..results.saving import SaveResults, claim_version, run_folder
@@ -157,13 +157,13 @@ class CommandLine(LightningCLI):
             raise ValueError(
                 "data: expected none for `fit`, which segments the one image of `--model.image`; `predict` segments a data set"
             )
-        if isinstance(self.model, Segmenter):
+        if isinstance(self.model, Fitted):
             check_precision(self.trainer.precision)
             if self.trainer.max_epochs != 1:
                 raise ValueError(
                     f"trainer.max_epochs: expected 1, got {self.trainer.max_epochs}; model.iterations is how long a fit is"
                 )
-            self.model.input.pairs()
+            self.model.check_input()
         if self.config.fit.trainer.logger in (None, True):
             claim_version(self.trainer)
 
@@ -171,8 +171,13 @@ class CommandLine(LightningCLI):
         """Gives the evaluation the configuration that repeats the run.
 
         Raises:
-            ValueError: for a checkpoint, which has one image's alpha.
+            ValueError: for a model that makes no masks of samples, or a checkpoint, which has one image's alpha.
         """
+        if isinstance(self.model, Fitted) and not isinstance(self.model, SampleModule):
+            raise ValueError(
+                f"model: expected a segmenter or a baseline for `{self.subcommand}`, got {type(self.model).__name__}; "
+                "`fit` runs it"
+            )
         if self.config[str(self.subcommand)].ckpt_path is not None:
             raise ValueError(
                 f"ckpt_path: expected none for `{self.subcommand}`, which begins every alpha anew; the same command goes on "

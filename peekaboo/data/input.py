@@ -1,4 +1,4 @@
-"""What `fit` segments: one image, its prompts, and the ground truth if there is one."""
+"""What `fit` is given: one image, its prompts, and the ground truth if there is one; or prompts alone, of images to make."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Input:
-    """One image and what to segment in it. Its parts belong together: a mask is of this image and of this prompt.
+    """One image and what to segment in it, or what to generate. Its parts belong together: a mask is of this image and prompt.
 
     Args:
         image: file to segment.
-        prompt: what to segment in it; several give several masks in one run.
+        prompt: what to segment in it, or to generate; several give several masks, or images, in one run.
         mask: file with the ground truth of the (first) prompt, only to report IoU.
         foreground: what of the mask is the object, where it could be more than one thing: an index, ``bright`` or ``opaque``;
             see :func:`peekaboo.data.masks.read_mask`.
+        scene: what a generated image shows together with its background, where that is generated, too; one for each prompt.
 
-    An empty image or mask is none.
+    An empty image, mask or scene is none.
     """
 
     image: str | None = None
     prompt: str | list[str] | None = None
     mask: str | None = None
     foreground: int | str | None = None
+    scene: str | list[str] | None = None
 
     def pairs(self) -> list[Sample]:
         """Reads the files: one (image, prompt) pair a prompt.
@@ -41,11 +43,9 @@ class Input:
         """
         if not self.image or self.prompt is None:
             raise ValueError("image, prompt: expected both for `fit`, e.g. `--model.image dog.jpg --model.prompt 'a dog'`")
-        prompts = [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)
-        if not prompts or any(not prompt.strip() for prompt in prompts):
-            raise ValueError(f"prompt: expected some words, got {self.prompt!r}")
-        for prompt in prompts:
-            check_unicode(prompt, "prompt")
+        if self.scene:
+            raise ValueError(f"scene: expected none for an image that is given, got {self.scene!r}")
+        prompts = _texts(self.prompt, "prompt")
         file = bundled(self.image)
         image = read_image(file)
         pair = Sample("0", image, prompts[0], source=printable(file), content=content_of([file]))
@@ -56,11 +56,29 @@ class Input:
             pairs[0] = replace(pairs[0], mask=truth.foreground, ignore=truth.void)
         return pairs
 
+    def wishes(self) -> tuple[list[str], list[str] | None]:
+        """Returns the prompts of images to generate, and those of their scenes, or None.
+
+        Raises:
+            ValueError: for a prompt or a scene that is wrong or missing, and for what belongs to an image that is given.
+        """
+        if extra := [part for part in ("image", "mask", "foreground") if getattr(self, part) not in (None, "")]:
+            raise ValueError(f"{', '.join(extra)}: expected none for an image that is generated, got {getattr(self, extra[0])!r}")
+        if self.prompt is None:
+            raise ValueError("prompt: expected one for `fit`, e.g. `--model.prompt 'a rocket'`, got none")
+        prompts = _texts(self.prompt, "prompt")
+        if not self.scene:
+            return prompts, None
+        scenes = _texts(self.scene, "scene")
+        if len(scenes) != len(prompts):
+            raise ValueError(f"scene: expected one for each of {len(prompts)} prompts, got {len(scenes)}")
+        return prompts, scenes
+
     def over(self, before: Input | None) -> Input:
         """Returns this input with what it leaves open taken from another: a mask only where image and prompt are the other's.
 
         >>> Input(prompt="a bear").over(Input("a.png", "an apple", "apple.png"))
-        Input(image='a.png', prompt='a bear', mask=None, foreground=None)
+        Input(image='a.png', prompt='a bear', mask=None, foreground=None, scene=None)
         """
         if before is None:
             return self
@@ -70,7 +88,20 @@ class Input:
             before.prompt if self.prompt is None else self.prompt,
             before.mask if same else self.mask,
             before.foreground if same and self.foreground is None else self.foreground,
+            before.scene if same and self.scene is None else self.scene,
         )
+
+
+def _texts(given: str | list[str], argument: str) -> list[str]:
+    """One text or several as a list.
+
+    Raises:
+        ValueError: where one has no words, or is no text.
+    """
+    texts = [given] if isinstance(given, str) else list(given)
+    if not texts or any(not text.strip() for text in texts):
+        raise ValueError(f"{argument}: expected some words, got {given!r}")
+    return [check_unicode(text, argument) for text in texts]
 
 
 def bundled(path: str) -> Path:

@@ -66,5 +66,5 @@ def _unit(gradient: Tensor, ranks: int) -> Tensor:
         torch.distributed.all_reduce(gradient)  # their sum: only its direction is kept
     rms = gradient.float().square().mean((1, 2, 3), keepdim=True).sqrt()
     # A vanishing gradient stays zero instead of becoming amplified rounding; NaN stays NaN, for the guard to see.
-    scale = torch.where(rms < torch.finfo(torch.float32).tiny, 0, REFERENCE_PIXELS / gradient[0].numel() / rms)
+    scale = torch.where(rms < torch.finfo(torch.float32).tiny, 0, REFERENCE_PIXELS / gradient.shape[-2:].numel() / rms)
     return gradient * scale.to(gradient.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -11,6 +11,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from ..alphas.base import Alpha, finished
 from ..data.base import Sample
@@ -26,7 +27,7 @@ from .objective import Objective
 from .settling import Settling
 
 FRAMES, FRAME_SIDE = 40, 128  # of a time-lapse, and at most in a checkpoint
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeOptimizer = Callable[[ParamsT], Optimizer]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,12 @@ class Optimisation:
         start: gives maps to begin at; None for the alpha's own random values.
         precision: context of the teacher's forward passes.
         timelapse: keep the alphas of some forty steps for the results.
+
+    Attributes:
+        frame_side: in pixels, that a frame of the time-lapse has at most in a checkpoint.
     """
+
+    frame_side = FRAME_SIDE
 
     def __init__(
         self,
@@ -117,14 +123,14 @@ class Optimisation:
 
     # ---- the algorithm ---------------------------------------------------------------------------------------------------
 
-    def run(self, make_optimizer: MakeOptimizer, report: Callable[[int], None] | None = None) -> list[Result]:
+    def run(self, make_optimizer: MakeOptimizer, report: Callable[[int], None] | None = None) -> list[Any]:
         """Optimises the alphas until the iterations are done, or all masks have settled.
 
         Args:
             make_optimizer: builds the optimiser of the alpha's parameters.
             report: is told the number of each finished step.
         """
-        optimizer = make_optimizer(self.parameters())
+        optimizer = make_optimizer(self.groups())
         for step in range(self.settings.iterations):
             with self.precision():
                 total = self.terms(step)["total"].sum()
@@ -153,9 +159,13 @@ class Optimisation:
         alpha = self.opacity()
         self.course.note(step, self.settings.iterations, alpha.detach())
         if self.timelapse and step % max(self.settings.iterations // FRAMES, 1) == 0:
-            self.frames.append(alpha.detach())
-        self.last_terms = self.objective(alpha, self.images, self.prompts, draws, ranks)
+            self.frames.append(self.moment(alpha.detach()))
+        self.last_terms = self.judged(alpha, draws, ranks)
         return self.last_terms
+
+    def judged(self, alpha: Tensor, draws: Draws, ranks: int) -> dict[str, Tensor]:
+        """The terms of the objective, each (N,), for alphas (N, 1, H, W)."""
+        return self.objective(alpha, self.images, self.prompts, draws, ranks)
 
     def after_backward(self) -> None:
         """Takes gradients that are not finite out, pair by pair."""
@@ -177,14 +187,22 @@ class Optimisation:
             self.guard.hold(settled)
         return all(settled)
 
+    def moment(self, alpha: Tensor) -> Tensor:
+        """What a time-lapse keeps of a moment, (N, C, H, W) in [0, 1]: the alphas (N, 1, H, W)."""
+        return alpha
+
     def opacity(self) -> Tensor:
         """The N alphas as they are now, (N, 1, H, W) in [0, 1] and float32."""
         with self.full_precision():
             return self.alpha()
 
     def parameters(self) -> list[nn.Parameter]:
-        """The alpha's own parameters: everything that trains."""
+        """Everything that trains: the alpha's own parameters."""
         return [p for p in self.alpha.parameters() if p.requires_grad]
+
+    def groups(self) -> ParamsT:
+        """The same as an optimiser takes them."""
+        return self.parameters()
 
     def full_precision(self) -> AbstractContextManager[Any]:
         """Keeps a half precision, which is for the teacher, away from the alpha."""
@@ -199,29 +217,39 @@ class Optimisation:
         Args:
             iterations: that were done, for the record.
         """
-        seconds = time.perf_counter() - self._started
         with finished(self.alpha):
             alphas = self.opacity()
-        courses = self.course.of(iterations, alphas)
         frames = torch.stack([*self.frames, alphas])[:, :, 0].cpu() if self.timelapse else None
+        out = []
+        for i, (pair, record) in enumerate(zip(self.pairs, self.records(iterations, alphas), strict=True)):
+            alpha = unframe(alphas[i, 0], (pair.image.shape[-2], pair.image.shape[-1]), self.settings.framing).cpu()
+            lapse = None if frames is None else frames[:, i]
+            rest = {"target": pair.mask, "ignore": pair.ignore, "frames": lapse, "record": {"image": pair.source, **record}}
+            out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.settings.threshold, **rest))
+        return out
+
+    def records(self, iterations: int, alphas: Tensor) -> list[dict[str, Any]]:
+        """What is known of each pair's run after some iterations, for ``result.json``.
+
+        Args:
+            iterations: that were done.
+            alphas: (N, 1, H, W) that came of them.
+        """
+        courses = self.course.of(iterations, alphas)
+        seconds = time.perf_counter() - self._started
         shared = {**record_of(self.alpha, self.objective.loss, self.device, seconds, iterations), **self._set_up()}
         skipped = self.guard.skipped.tolist()
-        out = []
-        for i, pair in enumerate(self.pairs):
-            own = {
-                "image": pair.source,
+        return [
+            {
                 **shared,
                 "iterations": self.settling.settled_at[i] or iterations,
-                "seed": self.seeds[i],
+                "seed": seed,
                 "skipped_steps": skipped[i],
                 "pairs_in_batch": len(self.pairs),
                 "course": courses[i],
             }
-            alpha = unframe(alphas[i, 0], (pair.image.shape[-2], pair.image.shape[-1]), self.settings.framing).cpu()
-            lapse = None if frames is None else frames[:, i]
-            rest = {"target": pair.mask, "ignore": pair.ignore, "frames": lapse, "record": own}
-            out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.settings.threshold, **rest))
-        return out
+            for i, seed in enumerate(self.seeds)
+        ]
 
     def _set_up(self) -> dict[str, Any]:
         own = {"resolution": self.settings.resolution, "penalty": self.objective.penalty}
@@ -250,7 +278,7 @@ class Optimisation:
 
     def state_dict(self) -> dict[str, Any]:
         """How far it has come, beside the alpha's parameters: plain values and tensors."""
-        side = min(self.settings.resolution, FRAME_SIDE)
+        side = min(self.settings.resolution, self.frame_side)
         return {
             "frames": [(resize(frame, (side, side)) * 255).round().byte() for frame in self.frames],
             "seconds": time.perf_counter() - self._started,

@@ -72,6 +72,19 @@ class Result:
 
         return save_result(self, Path(folder))
 
+    def summary(self, folder: Path) -> str:
+        """Returns the line that ends a run."""
+        record = self.record
+        quality = "" if self.iou is None else f", IoU {self.iou:.3f}"
+        sure = f", confidence {record['confidence']:.2f}" if record.get("confidence") is not None else ""
+        covers = f"mask covers {float(self.mask.float().mean()):.1%}"
+        if record.get("rejected"):
+            covers = f"mask is empty, below min_confidence {record['min_confidence']}"
+        return (
+            f"{self.prompt!r}: {record['iterations']} iterations in {record['seconds']:.1f} s, "
+            f"{covers}{quality}{sure}; pictures in {folder}"
+        )
+
 
 def make_result(image: Tensor, prompt: str, alpha: Tensor, threshold: Threshold, **rest: Any) -> Result:
     """Builds a :class:`Result`, finding the threshold where it is ``otsu``."""

@@ -13,11 +13,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from ..data.names import slug
-from .files import local_folder, save_result
+from .files import local_folder
 from .interruption import Interrupted, Interruption, stops
 from .lock import RunLock
 from .ranks import once
-from .result import Result
 from .shown import Shown
 
 AGREE_EVERY = 10  # steps of several processes between two questions whether one of them is to stop
@@ -56,7 +55,7 @@ def claim_version(trainer: Trainer) -> None:
 
 
 class SaveResults(Callback):
-    """Writes the files of every mask when a fit ends or is interrupted, and a checkpoint to go on from while it lasts.
+    """Writes the files of every mask or image when a fit ends or is interrupted, and a checkpoint to go on from while it lasts.
 
     ``checkpoints/last.ckpt`` is written when a signal ends the fit (see :mod:`.interruption`), and from time to time before
     that, since nothing can be written when a process is killed or its machine is lost.
@@ -154,7 +153,7 @@ class SaveResults(Callback):
         self._lock, self.folder = None, None
 
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
-        """Writes the files of every mask, once."""
+        """Writes the files of every result, once."""
         if not isinstance(module, Shown) or not trainer.is_global_zero or self._written or self.folder is None:
             return
         self._written = True
@@ -162,21 +161,7 @@ class SaveResults(Callback):
         for i, result in enumerate(results):
             result.record["interrupted"] = trainer.interrupted
             place = self.folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else self.folder
-            save_result(result, place)
-            rank_zero_info(summary(result, place))
+            result.save(place)
+            rank_zero_info(result.summary(place))
             if result.record["skipped_steps"]:
                 rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
-
-
-def summary(result: Result, folder: Path) -> str:
-    """Returns the line that ends a run."""
-    quality = "" if result.iou is None else f", IoU {result.iou:.3f}"
-    record = result.record
-    sure = f", confidence {record['confidence']:.2f}" if record.get("confidence") is not None else ""
-    covers = f"mask covers {float(result.mask.float().mean()):.1%}"
-    if record.get("rejected"):
-        covers = f"mask is empty, below min_confidence {record['min_confidence']}"
-    return (
-        f"{result.prompt!r}: {record['iterations']} iterations in {record['seconds']:.1f} s, "
-        f"{covers}{quality}{sure}; pictures in {folder}"
-    )

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from .result import Result
+
+class Kept(Protocol):
+    """What a fit has made, and can write: a mask (:class:`Result`) or an image (:class:`Generated`)."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is known of the run, for ``result.json``."""
+
+    @property
+    def prompt(self) -> str:
+        """What it is of."""
+
+    def summary(self, folder: Path) -> str:
+        """Returns the line that ends a run."""
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes its files and returns the folder."""
 
 
 @runtime_checkable
@@ -21,5 +39,5 @@ class Shown(Protocol):
     def pictures(self) -> dict[str, Tensor]:
         """What there is to see now, by name: each (N, 1 or 3, H, W) in [0, 1]."""
 
-    def results(self, iterations: int) -> list[Result]:
+    def results(self, iterations: int) -> Sequence[Kept]:
         """What has come of it after some iterations."""

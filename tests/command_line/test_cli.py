@@ -351,7 +351,7 @@ def test_no_space_left(refused: Callable[..., str], monkeypatch: pytest.MonkeyPa
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "mask.png")
 
-    monkeypatch.setattr("peekaboo.results.saving.save_result", full)
+    monkeypatch.setattr("peekaboo.results.files.save_result", full)
     assert refused() == "No space left on device: mask.png"
 
 

@@ -20,7 +20,7 @@ from peekaboo.data.looks import SEEN_LOOKS
 
 CONFIGS = ROOT / "configs"
 VARIANTS = sorted(file.name for file in CONFIGS.glob("*.yaml") if "Segmenter" in file.read_text())
-PAPER = sorted(f"paper/{file.name}" for file in (CONFIGS / "paper").glob("*.yaml"))
+PAPER = sorted(f"paper/{file.name}" for file in (CONFIGS / "paper").glob("*.yaml") if "Segmenter" in file.read_text())
 TEACHERS = sorted(f"teachers/{file.name}" for file in (CONFIGS / "teachers").glob("*.yaml"))
 TRAINERS = sorted(f"trainers/{file.name}" for file in (CONFIGS / "trainers").glob("*.yaml"))
 
@@ -88,6 +88,20 @@ def test_published_hyper_parameters_to_the_digit() -> None:
     fourier = yaml.safe_load((CONFIGS / "paper/fourier.yaml").read_text())["model"]["init_args"]["alpha"]["init_args"]
     assert fourier == {"features": 128, "scale": 10.0, "width": 256, "depth": fourier["depth"]}
     assert fourier["depth"] == 3  # 1x1 convolutions 256-256-256-256-1
+
+
+def test_published_settings_of_generation_to_the_digit() -> None:
+    """shared facts, section 1, "RGBA generation"."""
+    model = yaml.safe_load((CONFIGS / "paper/rgba.yaml").read_text())["model"]["init_args"]
+    assert (model["iterations"], model["resolution"], model["penalty"], model["image_lr"]) == (10000, 512, 0.0, None)
+    assert model["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 2e-4}}
+    assert model["background"]["class_path"] == "peekaboo.backgrounds.RandomColour"
+    assert (model["normalise_gradient"], model["alpha"]) == (False, None)
+    assert model["image"]["class_path"] == "peekaboo.images.Fourier"
+    assert model["image"]["init_args"] == {"features": 512, "scale": 10.0, "width": 256, "depth": 3, "opacity": True}
+    loss = model["loss"]["init_args"]
+    assert loss["teacher"]["init_args"]["path"] == "CompVis/stable-diffusion-v1-4"
+    assert (loss["guidance"], loss["t_min"], loss["t_max"], loss["weighting"]) == (100.0, 20, 980, "sigma_squared")
 
 
 @pytest.mark.parametrize("overlay", TEACHERS)

@@ -1,0 +1,1 @@
+"""How good generated images with transparency are, beside controls and beside sampling and cutting out."""
