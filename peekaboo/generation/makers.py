@@ -38,7 +38,7 @@ def full_sprite(word: str, side: int) -> Tensor:
 
 
 def blob_sprite(word: str, side: int, seed: int) -> Tensor:
-    """The same with a random smooth blob as its alpha, of the true one's area: valid, and of something else."""
+    """The same with a random smooth blob as its alpha, of the true one's area: an alpha of something else."""
     found = full_sprite(word, side)
     area = float((true_sprite(word, side)[3] > 0.5).float().mean())
     generator = torch.Generator().manual_seed(zlib.crc32(f"{word}/{seed}".encode()))
