@@ -15,12 +15,13 @@ from .scenes import Kind, Scene, compose
 Split = Literal["benchmark", "tuning"]
 #: Seeds: the benchmark's is in no training; tuning is for choosing settings, with the backgrounds that trainings see.
 SEEDS: dict[Split, int] = {"benchmark": BENCHMARK_SEED, "tuning": TUNING_SEED}
-LookSet = Literal["fluent_3d", "seen", "set_aside", "unseen"]
-#: Whose drawings the scenes of a set show: those of the first look, of all looks of the trainings, of the one set aside for
-#: tuning, and of the one that neither trainings nor tunings see.
+LookSet = Literal["fluent_3d", "seen", "others", "set_aside", "unseen"]
+#: Whose drawings the scenes of a set show: those of the first look, of all looks of the trainings, of these without the first, of
+#: the one set aside for tuning, and of the one that neither trainings nor tunings see.
 LOOK_SETS: dict[LookSet, tuple[str, ...]] = {
     "fluent_3d": (FLUENT_3D,),
     "seen": SEEN_LOOKS,
+    "others": tuple(look for look in SEEN_LOOKS if look != FLUENT_3D),
     "set_aside": (TUNING_LOOK,),
     "unseen": (UNSEEN_LOOK,),
 }
@@ -50,15 +51,19 @@ class Scenes(Samples):
         return compose(SEEDS[self.split], i, kind, size=self.size, backgrounds=backgrounds, looks=LOOK_SETS[drawn])
 
     def load(self, index: int) -> Sample:
-        scene = self.scene(index)
-        target = torch.from_numpy(scene.target)
-        return Sample(
-            id=self.ids[index],
-            image=torch.from_numpy(scene.image).permute(2, 0, 1).float() / 255,
-            prompt=scene.prompt,
-            mask=target,
-            others=torch.from_numpy(scene.masks.any(0)) & ~target,
-        )
+        return as_sample(self.ids[index], self.scene(index))
+
+
+def as_sample(name: str, scene: Scene) -> Sample:
+    """Returns a scene as a sample: what its prompt names is the mask, all else that stands in it are the others."""
+    target = torch.from_numpy(scene.target)
+    return Sample(
+        id=name,
+        image=torch.from_numpy(scene.image).permute(2, 0, 1).float() / 255,
+        prompt=scene.prompt,
+        mask=target,
+        others=torch.from_numpy(scene.masks.any(0)) & ~target,
+    )
 
 
 class ScenesData(SampleData):

@@ -16,7 +16,7 @@ from ..identity import differences, undeclared
 from ..results.lock import RunLock, is_alive
 from ..results.writing import PARTIAL, host, is_whole_png, write_json, write_picture, write_text
 
-COUNTS = ("intersection", "union")  # of a row's scores, over thresholds
+COUNTS = ("intersection", "union", "positives", "pixels")  # of a row's scores
 PICTURES = ("masks", "alphas", "cutouts")
 
 

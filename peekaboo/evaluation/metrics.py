@@ -17,6 +17,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ..functional.masks import iou, otsu_threshold
 from ..functional.scores import bootstrap_interval, counts_over_thresholds, ratio
+from .published import average_precision, published_measures
 
 GRID = torch.arange(1, 100, dtype=torch.float64) / 100  # thresholds that the best one is chosen from
 HALF = 49  # place of 0.5 in it
@@ -29,6 +30,8 @@ class Scores:
 
     Attributes:
         intersection, union: (N, 99) int64 at the thresholds ``GRID``.
+        positives: (N,) int64, pixels of the ground truth.
+        pixels: (N,) int64, all that count.
         iou_otsu: (N,) at each sample's own Otsu threshold.
         iou_own: (N,) at the threshold that the model is configured with.
         iou_other: (N,) at 0.5 with the objects that the prompt does not name; NaN where there are none.
@@ -36,6 +39,8 @@ class Scores:
 
     intersection: Tensor
     union: Tensor
+    positives: Tensor
+    pixels: Tensor
     iou_otsu: Tensor
     iou_own: Tensor
     iou_other: Tensor
@@ -55,6 +60,7 @@ class Scores:
         """The reverse of :meth:`to_row`, for any number of samples."""
         pairs = ([row[key] for row in rows] for key in ("intersection", "union"))
         counts = [torch.from_numpy(np.array(values, dtype=np.int64).reshape(-1, len(GRID))) for values in pairs]
+        counts += [torch.tensor([row[key] for row in rows], dtype=torch.int64) for key in ("positives", "pixels")]
         ious = [
             torch.tensor([torch.nan if row[k] is None else row[k] for row in rows], dtype=torch.float64)
             for k in ("iou_otsu", "iou_own", "iou_other")
@@ -88,8 +94,11 @@ def score(
     other = torch.full((len(alpha),), torch.nan, dtype=torch.float64, device=alpha.device)
     if others is not None:
         other = torch.where(others.flatten(1).any(1), iou(alpha > 0.5, others, ignore), other)
+    counted = torch.ones_like(target) if ignore is None else ~ignore
     return Scores(
         *counts_over_thresholds(alpha, target, GRID, ignore),
+        (target & counted).flatten(1).sum(1),
+        counted.flatten(1).sum(1),
         iou(alpha > otsu_threshold(alpha)[:, None, None], target, ignore),
         iou(alpha > own[:, None, None], target, ignore),
         other,
@@ -101,6 +110,7 @@ def measures(scores: Scores) -> dict[str, float]:
 
     ``mIoU`` and ``P@X`` are at 0.5; ``..._otsu`` at each sample's Otsu threshold; ``..._own_threshold`` at the configured one;
     ``..._best_threshold`` at the single threshold of 0.01..0.99 that is best over the data set, which looks at the ground truth.
+    ``AP`` is the usual average precision over pixels, and ``published_...`` are LD-ZNet's measures: see :mod:`.published`.
     """
     if len(scores.iou) == 0:
         return {}
@@ -112,6 +122,8 @@ def measures(scores: Scores) -> dict[str, float]:
     over_grid = ratio(scores.intersection, scores.union).mean(0)
     found |= {"mIoU_best_threshold": over_grid.max(), "best_threshold": GRID[best_of(over_grid)]}
     found |= {"dataset_IoU_best_threshold": summed.max(), "dataset_best_threshold": GRID[best_of(summed)]}
+    found |= {"AP": average_precision(scores.intersection, scores.union, scores.positives, scores.pixels)}
+    found |= published_measures(scores.intersection, scores.union, scores.positives, GRID)
     with_others = ~scores.iou_other.isnan()
     if with_others.any():
         named, other = scores.iou[with_others], scores.iou_other[with_others]

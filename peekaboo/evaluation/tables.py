@@ -17,8 +17,19 @@ OTHERS = {
     "mIoU_own_threshold": "mIoU at the configured threshold",
     "mIoU_best_threshold": "mIoU at the best single threshold",
     "dataset_IoU_best_threshold": "dataset IoU at the best single threshold",
+    "AP": "AP over all pixels, the usual one",
+    "published_mIoU": "mIoU as LD-ZNet has it, at the best of 49 thresholds",
+    "published_IoU_FG": "IoU_FG as LD-ZNet has it, at the best of 49 thresholds",
+    "published_AP": "AP as LD-ZNet has it, over the recalls that are reached",
     "mIoU_other_object": "mIoU with the object that is not named",
     "named_ahead": "share where the named object is ahead",
+}
+#: Where the best thresholds of some of them stand.
+AT = {
+    "mIoU_best_threshold": "best_threshold",
+    "dataset_IoU_best_threshold": "dataset_best_threshold",
+    "published_mIoU": "published_mIoU_threshold",
+    "published_IoU_FG": "published_IoU_FG_threshold",
 }
 
 
@@ -100,6 +111,6 @@ def _others(metrics: dict[str, Any]) -> list[str]:
     found = []
     for key, name in OTHERS.items():
         if key in metrics:
-            at = {"mIoU_best_threshold": "best_threshold", "dataset_IoU_best_threshold": "dataset_best_threshold"}.get(key)
+            at = AT.get(key)
             found.append(f"{metrics[key]:.3f}  {name}" + (f" ({metrics[at]:.2f})" if at else ""))
     return found
