@@ -17,11 +17,10 @@ from .data.checks import check_unicode
 from .data.from_python import Picture, image_of, mask_of, source_of
 from .data.input import Input
 from .data.masks import Foreground
-from .evaluation.batching import best_device, check_precision, usable_precision
+from .evaluation.batching import SampleModule, best_device, check_precision, usable_precision
 from .functional.random import pair_seeds
 from .functional.surroundings import float32_by_default
 from .optimisation.generator import Generator, members
-from .optimisation.segmenter import Segmenter
 from .results.generated import Generated
 from .results.result import Result
 from .starts import Given, Start
@@ -36,13 +35,13 @@ _OF_FILES = {"logger", "callbacks", "log_every_n_steps", "default_root_dir", "us
 
 @float32_by_default()
 def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = None, **overrides: Any) -> Any:
-    """Builds a segmenter, or a generator, with its frozen networks, once for any number of images.
+    """Builds a segmenter, another way to a mask (``baselines/clipseg``, ``ldznet``) or a generator, once for many images.
 
     Args:
         config: name of a config in ``configs/`` or a YAML file.
         overlays: further configs that are merged over it: ``"teachers/sd15"``.
         device: ``cpu``, ``cuda``, ``mps``; None for the best there is.
-        overrides: arguments of :class:`Segmenter` or :class:`Generator`, as in YAML; a double underscore steps into an object:
+        overrides: arguments of its class, as in YAML; a double underscore steps into an object:
             ``iterations=60``, ``loss__guidance=50.0``.
 
     Of the config's trainer, ``precision`` and (without ``device``) ``accelerator`` count here, too.
@@ -58,7 +57,7 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action=ConfigFile)
-    parser.add_subclass_arguments((Segmenter, Generator), "model", required=True)
+    parser.add_subclass_arguments((SampleModule, Generator), "model", required=True)
     for ignored in ("trainer", "data", "evaluation", "seed_everything", "ckpt_path", *_OF_COMMANDS):
         parser.add_argument(f"--{ignored}", type=Any)
     arguments = [f"--config={_config_file(name)}" for name in (config, *overlays)]
@@ -100,7 +99,7 @@ def _refuse_trainer(asked: dict[str, Any]) -> None:
 def segment(
     image: Picture | list[Picture],
     prompt: str | list[str],
-    config: str | Segmenter = "rgb_bilateral",
+    config: str | SampleModule = "rgb_bilateral",
     mask: Picture | None = None,
     foreground: Foreground = None,
     seed: int = 0,
@@ -144,7 +143,7 @@ def segment(
     prompts = [check_unicode(words, "prompt") for words in prompts]
     pictures = [image_of(item) for item in images]
     truth = None if mask is None else mask_of(mask, (pictures[0].shape[1], pictures[0].shape[2]), "mask", foreground)
-    segmenter = _loaded(Segmenter, config, overrides)
+    segmenter = _loaded(SampleModule, config, overrides)
     pairs = [
         Sample(str(i), picture, words, source=source_of(item))
         for i, (picture, words, item) in enumerate(zip(pictures, prompts, images, strict=True))
@@ -197,13 +196,13 @@ def _loaded(kind: type[Any], config: Any, overrides: dict[str, Any]) -> Any:
     Raises:
         ValueError: for one of another kind, or overrides of one that is given.
     """
+    called, other = ("generator", "segment") if kind is Generator else ("segmenter", "generate")
     if isinstance(config, str):
         config = load(config, **overrides)
     elif overrides:
-        raise ValueError(f"overrides: expected none with a loaded {kind.__name__.lower()}, got {', '.join(overrides)}")
+        raise ValueError(f"overrides: expected none with a loaded {called}, got {', '.join(overrides)}")
     if not isinstance(config, kind):
-        other = "generate" if kind is Segmenter else "segment"
-        raise ValueError(f"config: expected one of a {kind.__name__}, got {type(config).__name__}; see `peekaboo.{other}`")
+        raise ValueError(f"config: expected one of a {called.title()}, got {type(config).__name__}; see `peekaboo.{other}`")
     return config
 
 

@@ -23,9 +23,12 @@ from PIL import Image
 
 from peekaboo.alphas import Alpha, Bilateral, Raster
 from peekaboo.backgrounds import RandomColour
+from peekaboo.data.benchmark import ScenesData
 from peekaboo.data.input import Input
 from peekaboo.functional.random import Draws
 from peekaboo.guides import RGB
+from peekaboo.ldznet import ConcatNet, LDZNet, Recipe, RGBNet, SegmentationData, TrainingScenesData, ZNet
+from peekaboo.ldznet.training import Training
 from peekaboo.losses import Loss, ScoreDistillation
 from peekaboo.optimisation.segmenter import Segmenter
 from peekaboo.results.board import MaskBoard
@@ -272,3 +275,46 @@ def fit_arguments(pipeline: Path, depth_folder: Path, clip_folder: Path) -> Call
         return [*out, "--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.enable_progress_bar=false"]
 
     return build
+
+
+# ---- trainings of segmentation networks, on the tiny pipeline ------------------------------------------------------------------
+
+NETWORKS: dict[str, type[Training]] = {"RGBNet": RGBNet, "ZNet": ZNet, "LDZNet": LDZNet, "ConcatNet": ConcatNet}
+QUICKLY = Recipe(learning_rate=3e-3, per_sample=False, schedule="linear", ema=0.5)
+
+
+@pytest.fixture
+def make_training(pipeline: Path, tmp_path: Path) -> Callable[..., Training]:
+    """Builds a training of some kind."""
+
+    def make(kind: str = "ZNet", **rest: Any) -> Training:
+        settings: dict[str, Any] = {"recipe": QUICKLY, "head_width": 4, "template": "{}", "export_every": 100, "shown": 2}
+        return NETWORKS[kind](Diffusion(str(pipeline)), **{"output": str(tmp_path / "trained"), **settings, **rest})
+
+    return make
+
+
+@pytest.fixture
+def make_data() -> Callable[..., SegmentationData]:
+    """Builds scenes of 16 pixels to train on, and three to look at."""
+
+    def make(count: int | None = None, **rest: Any) -> SegmentationData:
+        train = TrainingScenesData(size=16, count=count)
+        validation = ScenesData(single=2, pair=1, referring=0, split="tuning", size=16)
+        settings: dict[str, Any] = {"side": 16, "crop": False, "templates": ["{}", "a photo of {}"], "batch_size": 2}
+        return SegmentationData(**{"train": train, "validation": validation, **settings, **rest})
+
+    return make
+
+
+@pytest.fixture
+def train(make_trainer: Callable[..., Trainer]) -> Callable[..., Trainer]:
+    """Fits a training for some steps."""
+
+    def run(module: Training, data: Any, steps: int, *callbacks: Any, ckpt_path: str | None = None, **rest: Any) -> Trainer:
+        settings = {"max_steps": steps, "enable_checkpointing": False, "logger": False, **rest}
+        trainer = make_trainer(*callbacks, **settings)
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+        return trainer
+
+    return run

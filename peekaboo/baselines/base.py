@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..data.base import Failure, Sample
 from ..evaluation.batching import Finished, SampleModule
+from ..functional.surroundings import Turns
+from ..results.records import versions
 from ..results.result import Result, Threshold, make_result
 
 
@@ -28,6 +30,8 @@ class Baseline(SampleModule):
         if threshold != "otsu" and not number:
             raise ValueError(f"threshold: expected `otsu` or a number in [0, 1], got {threshold!r}")
         self.threshold = threshold
+        self._given: dict[str, int] = {}
+        self._turns = Turns()
 
     @abstractmethod
     def masks(self, samples: list[Sample]) -> list[Tensor]:
@@ -50,6 +54,28 @@ class Baseline(SampleModule):
             rest: dict[str, Any] = {"target": sample.mask, "ignore": sample.ignore, "record": {**shared, **own}}
             found.append(make_result(sample.image.cpu(), sample.prompt, alpha, self.threshold, **rest))
         return found
+
+    def segment(self, pairs: list[Sample], seeds: list[int], start: Any = None) -> list[Result]:
+        """Makes the masks of some pairs from Python; threads that share a baseline take turns.
+
+        Raises:
+            ValueError: if there is a start: nothing is optimised.
+        """
+        if start is not None:
+            raise ValueError(f"start: expected none for {self.variant}, which optimises nothing, got {type(start).__name__}")
+        with self._turns, self.forward_context():
+            self._given = {pair.id: seed for pair, seed in zip(pairs, seeds, strict=True)}
+            try:
+                results = self.masks_of(pairs)
+            finally:
+                self._given = {}
+        known = {"precision": self.precision, "configuration": self.configuration(decisive=True), "versions": versions()}
+        for result in results:
+            result.record.update(known)
+        return results
+
+    def sample_seed(self, key: str) -> int:
+        return self._given[key] if key in self._given else super().sample_seed(key)
 
     def run_batch(self, batch: list[Sample | Failure]) -> Finished:
         """As :meth:`SampleModule.run_batch`; a sample that a baseline cannot do fails alone."""

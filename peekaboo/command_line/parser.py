@@ -153,7 +153,7 @@ class CommandLine(LightningCLI):
         Raises:
             ValueError, FileNotFoundError: for an image, a mask, a prompt or a checkpoint that is wrong or missing.
         """
-        if isinstance(self.datamodule, SampleData):
+        if isinstance(self.datamodule, SampleData) and isinstance(self.model, SampleModule):
             raise ValueError(
                 "data: expected none for `fit`, which segments the one image of `--model.image`; `predict` segments a data set"
             )

@@ -1,6 +1,6 @@
 """AIGI: the AI-generated images on which LD-ZNet is evaluated.
 
-"LD-ZNet: A Latent Diffusion Approach for Text-Based Image Segmentation", PNVR et al., ICCV 2023, arXiv 2303.12059.
+"LD-ZNet: A Latent Diffusion Approach for Text-Based Image Segmentation", PNVR et al., ICCV 2023, arXiv 2303.12343.
 """
 
 from __future__ import annotations

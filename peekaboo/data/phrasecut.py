@@ -20,6 +20,13 @@ from .names import slug, unique
 
 LAYOUT = "<root>/refer_<split>.json and <root>/images/<image_id>.jpg, as VGPhraseCut_v0 has them"
 SOURCE = "get VGPhraseCut_v0 with the downloader of the PhraseCut project (github.com/ChenyunWu/PhraseCutDataset)"
+#: Images whose file has another size than the one that was annotated (LD-ZNet's and CLIPSeg's code).
+OTHER_SIZE = frozenset(
+    {
+        61530, 61564, 150333, 150344, 150417, 150516, 285665, 285743, 285761, 285814, 286065, 286093, 498010, 498042, 498187,
+        498246, 498269,
+    }
+)  # fmt: skip
 MAX_COORDINATE = 100_000  # beyond it a polygon is broken, and drawing it would overflow
 
 
@@ -58,7 +65,7 @@ def fill_polygons(instances: object, height: int, width: int) -> NDArray[np.bool
 class PhraseCutSamples(Samples):
     """The tasks of a split: a phrase, an image and the regions of the phrase."""
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(self, root: str | Path, split: str, annotated_size: bool = False) -> None:
         self.root = user_path(root)
         file = require(self.root / f"refer_{split}.json", "root", LAYOUT, SOURCE)
         require(self.root / "images", "root", LAYOUT, SOURCE)
@@ -68,6 +75,8 @@ class PhraseCutSamples(Samples):
         for i, task in enumerate(tasks):
             if not isinstance(task, dict) or "task_id" not in task or "image_id" not in task:
                 raise ValueError(f"root: expected 'task_id' and 'image_id' in task {i} of {str(file)!r}, got no such")
+        if annotated_size:
+            tasks = [task for task in tasks if task["image_id"] not in OTHER_SIZE]
         self.tasks = [(slug(str(t["image_id"])), t.get("phrase"), t.get("Polygons")) for t in tasks]
         self.ids = unique((slug(str(task["task_id"])) for task in tasks), self.tasks)
 
@@ -90,10 +99,11 @@ class PhraseCutData(SampleData):
 
     Args:
         root: the folder with ``refer_test.json`` and ``images``.
-        split: ``test``, ``val``, ``train`` or ``miniv`` (20 images of ``val``).
+        split: ``test``, ``val``, ``train`` or ``miniv`` (100 images beside those of ``val``).
         batch_size: pairs that are optimised side by side.
         limit: use only that many samples, evenly spread; None for all.
         num_workers: processes that read images.
+        annotated_size: leave out the 17 images whose file has another size than the one annotated, as LD-ZNet and CLIPSeg do.
     """
 
     def __init__(
@@ -103,11 +113,12 @@ class PhraseCutData(SampleData):
         batch_size: int = 8,
         limit: int | None = None,
         num_workers: int = 0,
+        annotated_size: bool = False,
     ) -> None:
         super().__init__(batch_size, limit, num_workers)
         if split not in ("test", "val", "train", "miniv"):
             raise ValueError(f"split: expected one of test, val, train, miniv, got {split!r}")
-        self.root, self.split = root, split
+        self.root, self.split, self.annotated_size = root, split, annotated_size
 
     def samples(self) -> PhraseCutSamples:
-        return PhraseCutSamples(self.root, self.split)
+        return PhraseCutSamples(self.root, self.split, self.annotated_size)

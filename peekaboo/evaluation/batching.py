@@ -8,6 +8,7 @@ import platform
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -109,7 +110,24 @@ class Batches:
         return [item if isinstance(item, Failure) else finished[item.id] for item in batch]
 
 
-class SampleModule(Configured, LightningModule):
+class InPrecision(LightningModule):
+    """A module whose networks run in a trainer's precision, or in one of its own where there is no trainer.
+
+    Attributes:
+        precision: its own.
+    """
+
+    precision = "32-true"
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """The precision that networks run in."""
+        with suppress(RuntimeError):  # Lightning's word for: no trainer has it
+            return self.trainer.precision_plugin.forward_context()
+        half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
+        return torch.autocast(self.device.type, half, enabled=half is not None)
+
+
+class SampleModule(Configured, InPrecision):
     """A module that makes masks of batches of samples in ``test`` and ``predict``: the segmenter, and every baseline.
 
     Args:
@@ -144,6 +162,16 @@ class SampleModule(Configured, LightningModule):
     @abstractmethod
     def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Makes the masks of some samples."""
+
+    @abstractmethod
+    def segment(self, pairs: list[Sample], seeds: list[int], start: Any = None) -> list[Result]:
+        """Makes the masks of some pairs from Python.
+
+        Args:
+            pairs: images of any size, with their prompts.
+            seeds: one for each.
+            start: a :class:`peekaboo.starts.Start`, where the model optimises; None for the model's own.
+        """
 
     def sample_seed(self, key: str) -> int:
         """Returns the seed of a sample of a data set: it depends on the sample's id alone, not on its place."""

@@ -25,6 +25,7 @@ from .coco import check_library, write_coco
 from .continuing import finished, provenance
 from .folder import RunFolder
 from .metrics import MaskMetrics, Scores
+from .objects import write_object_maps
 from .progress import SampleBar
 from .rows import failed_row, make_row
 from .runs import command_config, identity_of
@@ -46,6 +47,8 @@ class Evaluation(Callback):
         save_alphas: write ``alphas/<id>.png`` (16 bit).
         cutouts: write ``cutouts/<id>.png`` (RGBA, alpha as its opacity).
         coco_rle: write ``coco_rle.json``, all masks in COCO's run-length encoding.
+        object_maps: write ``objects/<id>.png``, the prompts of one image file as one map, and the alphas that it is made of; see
+            :mod:`.objects`.
         contact_sheet: how many of each of the best, the median and the worst samples ``contact_sheet.png`` shows
             (image, ground truth, alpha, overlay); in ``predict`` of the largest, the median and the smallest masks; 0 for none.
 
@@ -63,6 +66,7 @@ class Evaluation(Callback):
         save_alphas: bool = False,
         cutouts: bool = False,
         coco_rle: bool = False,
+        object_maps: bool = False,
         contact_sheet: int = 0,
     ) -> None:
         if contact_sheet < 0:
@@ -71,7 +75,7 @@ class Evaluation(Callback):
             check_library()
         self.folder, self.name = folder, name
         self.save_masks, self.save_alphas, self.cutouts = save_masks, save_alphas, cutouts
-        self.coco_rle, self.contact_sheet = coco_rle, contact_sheet
+        self.coco_rle, self.object_maps, self.contact_sheet = coco_rle, object_maps, contact_sheet
         self.failures: dict[str, str] = {}
         self._run: RunFolder | None = None
 
@@ -145,7 +149,11 @@ class Evaluation(Callback):
     def _kinds(self) -> list[str]:
         """Returns the kinds of pictures that every sample gets."""
         masks = self.save_masks or self.coco_rle or self.stage == "predict"
-        wanted = {"masks": masks, "alphas": self.save_alphas or self.contact_sheet > 0, "cutouts": self.cutouts}
+        wanted = {
+            "masks": masks,
+            "alphas": self.save_alphas or self.object_maps or self.contact_sheet > 0,
+            "cutouts": self.cutouts,
+        }
         return [kind for kind, needed in wanted.items() if needed]
 
     # ---- samples -------------------------------------------------------------------------------------------------------
@@ -241,10 +249,14 @@ class Evaluation(Callback):
             print(f"\n{table(metrics)}")
         if self.coco_rle:
             write_coco(folder, rows)
+        if self.object_maps:
+            maps = write_object_maps(folder, rows)
+            print(f"{len(maps)} maps of objects in {folder.path / 'objects'}")
         if self.contact_sheet:
             contact_sheet(folder, self.data, rows, self.contact_sheet, self.module.threshold)
         done = len(rows) - len(metrics["failed"])
-        print(f"\n{done} of {len(ids)} samples in {metrics['seconds']:.1f} s; results in {folder.path}")
+        each = f"{1000 * metrics['seconds_per_sample']:.0f} ms each"
+        print(f"\n{done} of {len(ids)} samples in {metrics['seconds']:.1f} s, {each}; results in {folder.path}")
         for name, reason in metrics["failed"].items():
             print(f"failed: {name}: {reason}", file=sys.stderr)
         return metrics["failed"]

@@ -5,6 +5,7 @@ from .data import SegmentationData, TrainingScenesData
 from .ldznet import LDZNet
 from .recipe import Recipe
 from .rgbnet import RGBNet
+from .squashed import SquashedData
 from .trained import Trained, load_trained
 from .znet import ZNet
 
@@ -14,6 +15,7 @@ __all__ = [
     "RGBNet",
     "Recipe",
     "SegmentationData",
+    "SquashedData",
     "Trained",
     "TrainingScenesData",
     "ZNet",

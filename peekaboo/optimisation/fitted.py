@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any
 
-import torch
-from lightning import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..evaluation.batching import InPrecision
 from ..evaluation.runs import weights_digest
 from ..functional.surroundings import Turns
 from ..identity import Configured
@@ -23,7 +22,7 @@ from .optimizers import describe_optimizer
 LENGTH = ("iterations", "settled")  # settings that may change when a fit goes on
 
 
-class Fitted(Configured, LightningModule):
+class Fitted(Configured, InPrecision):
     """Drives an :class:`Optimisation` by a trainer: one Lightning step an iteration, resumed, accumulated and on several devices.
 
     Subclasses set ``settings`` and ``make_optimizer`` in their constructor, and ``optimisation`` when they begin one.
@@ -33,7 +32,6 @@ class Fitted(Configured, LightningModule):
     settings: Settings
     make_optimizer: MakeOptimizer
     optimisation: Optimisation | None = None
-    precision = "32-true"
     _turns: Turns
 
     @property
@@ -69,12 +67,6 @@ class Fitted(Configured, LightningModule):
         found = super().configuration(decisive)
         found["init_args"]["optimizer"] = describe_optimizer(self.make_optimizer)
         return found
-
-    def _forward_context(self) -> AbstractContextManager[Any]:
-        with suppress(RuntimeError):  # Lightning's word for: no trainer has it
-            return self.trainer.precision_plugin.forward_context()
-        half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
-        return torch.autocast(self.device.type, half, enabled=half is not None)
 
     # ---- the trainer's loop --------------------------------------------------------------------------------------------------
 

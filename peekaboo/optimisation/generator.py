@@ -94,7 +94,7 @@ class Generator(Fitted):
         """
         self._check_scenes(scenes)
         parts = (self.image, self.alpha, self.objective, self.settings, prompts, seeds, self.device)
-        found = Generation(*parts, self.image_lr, self.ground, scenes, self._forward_context)
+        found = Generation(*parts, self.image_lr, self.ground, scenes, self.forward_context)
         self.optimisation = found
         return found
 

@@ -112,7 +112,7 @@ class Segmenter(Fitted, SampleModule):
     def begin(self, pairs: list[Sample], seeds: list[int], start: Start | None = None, timelapse: bool = True) -> Optimisation:
         """Starts the alphas of N pairs; see :class:`Optimisation`."""
         parts = (self.alpha, self.objective, self.settings)
-        context = self._forward_context
+        context = self.forward_context
         self.optimisation = Optimisation(*parts, pairs, seeds, self.device, start or self.start, context, timelapse)
         return self.optimisation
 
@@ -120,8 +120,8 @@ class Segmenter(Fitted, SampleModule):
         self,
         pairs: list[Sample],
         seeds: list[int],
-        report: Callable[[int], None] | None = None,
         start: Start | None = None,
+        report: Callable[[int], None] | None = None,
         timelapse: bool = True,
     ) -> list[Result]:
         """Optimises N pairs side by side and returns their masks; threads that share a segmenter take turns.
@@ -129,8 +129,8 @@ class Segmenter(Fitted, SampleModule):
         Args:
             pairs: images of any size, with their prompts.
             seeds: one for each.
-            report: is told the number of each finished step.
             start: in the place of the segmenter's own.
+            report: is told the number of each finished step.
             timelapse: keep the alphas of some forty steps.
         """
         with self._turns, torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
@@ -139,7 +139,8 @@ class Segmenter(Fitted, SampleModule):
 
     def masks_of(self, samples: list[Sample]) -> list[Result]:
         """Segments samples of a data set."""
-        return self.segment(samples, [self.sample_seed(sample.id) for sample in samples], self.report, timelapse=False)
+        seeds = [self.sample_seed(sample.id) for sample in samples]
+        return self.segment(samples, seeds, report=self.report, timelapse=False)
 
     # ---- fit: the pairs of one image -----------------------------------------------------------------------------------------
 
