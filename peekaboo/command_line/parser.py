@@ -20,6 +20,7 @@ from ..optimisation.fitted import Fitted
 from ..results.board import MaskBoard
 from ..results.files import local_folder
 from ..results.saving import SaveResults, claim_version, run_folder
+from ..results.shown import Checked
 from ..results.writing import write_text
 from .arguments import arrange
 from .configs import ConfigFile
@@ -153,7 +154,7 @@ class CommandLine(LightningCLI):
         Raises:
             ValueError, FileNotFoundError: for an image, a mask, a prompt or a checkpoint that is wrong or missing.
         """
-        if isinstance(self.datamodule, SampleData) and isinstance(self.model, SampleModule):
+        if isinstance(self.datamodule, SampleData) and not isinstance(self.model, Checked):  # which says so itself
             raise ValueError(
                 "data: expected none for `fit`, which segments the one image of `--model.image`; `predict` segments a data set"
             )
@@ -164,6 +165,8 @@ class CommandLine(LightningCLI):
                     f"trainer.max_epochs: expected 1, got {self.trainer.max_epochs}; model.iterations is how long a fit is"
                 )
             self.model.check_input()
+        elif isinstance(self.model, Checked):
+            self.model.check_fit(self.datamodule, self.trainer)
         if self.config.fit.trainer.logger in (None, True):
             claim_version(self.trainer)
 

@@ -194,38 +194,47 @@ class Training(Configured, LightningModule):
 
     # ---- what a fit is ---------------------------------------------------------------------------------------------------
 
-    def setup(self, stage: str) -> None:
-        """Finds out what does not fit before anything is trained.
+    def check_fit(self, data: Any, trainer: Any) -> None:
+        """Finds out what does not fit before anything is written or trained.
 
         Raises:
-            ValueError: for data of another kind or size, no end of the training, or a cache of examples that do not come again.
+            ValueError, FileNotFoundError: for data of another kind or size, or that are not there, or no end of the training.
         """
+        if not isinstance(data, SegmentationData):
+            raise ValueError(
+                "data: expected peekaboo.ldznet.SegmentationData for the training of a network, got "
+                f"{'none' if data is None else type(data).__name__}"
+            )
+        if data.side != self.teacher.resolution:
+            raise ValueError(f"data.side: expected {self.teacher.resolution}, the teacher's resolution, got {data.side}")
+        if trainer.max_steps < 1 or trainer.max_epochs != 1:
+            raise ValueError(
+                "trainer.max_steps: expected how many steps the training has, with trainer.max_epochs 1, got "
+                f"{trainer.max_steps} and {trainer.max_epochs}"
+            )
+        if data.endless and self.recipe.schedule == "plateau":
+            raise ValueError("recipe.schedule: expected constant or linear for data without epochs, got plateau")
+        if self.cache_folder is not None and (data.endless or not data.repeat or not self.conditions.latent):
+            raise ValueError(
+                "cache: expected examples that come again (data.repeat: true, and data with an end) of a network on latents, "
+                "got others"
+            )
+        data.setup("fit")
+
+    def setup(self, stage: str) -> None:
+        """Begins a fit; see :meth:`check_fit`."""
         if stage != "fit":
             raise ValueError(
                 f"model: expected `fit` for a training, got `{stage}`; `--config ldznet.yaml --model.folder {self.output}` tests "
                 "the trained network"
             )
-        data = self._data()
-        if data.side != self.teacher.resolution:
-            raise ValueError(f"data.side: expected {self.teacher.resolution}, the teacher's resolution, got {data.side}")
-        if self.trainer.max_steps < 1 or self.trainer.max_epochs != 1:
-            raise ValueError(
-                "trainer.max_steps: expected how many steps the training has, with trainer.max_epochs 1, got "
-                f"{self.trainer.max_steps} and {self.trainer.max_epochs}"
-            )
-        if data.endless and self.recipe.schedule == "plateau":
-            raise ValueError("recipe.schedule: expected constant or linear for data without epochs, got plateau")
+        self.check_fit(self.trainer.datamodule, self.trainer)  # type: ignore[attr-defined]
         self.iterations = self.trainer.max_steps
         self.progress.start()
         if self.cache_folder is not None:
-            self._open_cache(self.cache_folder, data)
+            self._open_cache(self.cache_folder, self._data())
 
     def _open_cache(self, folder: str, data: SegmentationData) -> None:
-        if data.endless or not data.repeat or not self.conditions.latent:
-            raise ValueError(
-                "cache: expected examples that come again (data.repeat: true, and data with an end) of a network on latents, "
-                "got others"
-            )
         decisive = {**data.configuration(decisive=True)["init_args"], "batch_size": None}
         identity = {"teacher": describe_teacher(self.teacher), "data": decisive, "blocks": self.arguments["blocks"]}
         self._cache = FeatureCache(folder, plain({**identity, "timesteps": self.timesteps, "seed": self.seed}), data.count())
@@ -234,12 +243,7 @@ class Training(Configured, LightningModule):
         self._cache.announce(bytes_of(self.conditions(blank, ["x"], draws, self._drawn(draws))))
 
     def _data(self) -> SegmentationData:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, SegmentationData):
-            raise ValueError(
-                "data: expected peekaboo.ldznet.SegmentationData for the training of a network, got "
-                f"{'none' if data is None else type(data).__name__}"
-            )
+        data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
     def _epoch(self, data: SegmentationData) -> int:

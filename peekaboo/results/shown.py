@@ -1,4 +1,4 @@
-"""What a module must offer so that its fit can be watched and kept."""
+"""What a module must offer so that its fit can be checked, watched and kept."""
 
 from __future__ import annotations
 
@@ -41,3 +41,19 @@ class Shown(Protocol):
 
     def results(self, iterations: int) -> Sequence[Kept]:
         """What has come of it after some iterations."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A LightningModule that says what is wrong with a fit before it has a folder."""
+
+    def check_fit(self, data: Any, trainer: Any) -> None:
+        """Finds out what does not fit together.
+
+        Args:
+            data: the data module, or None.
+            trainer: of the fit.
+
+        Raises:
+            ValueError, FileNotFoundError: in one line.
+        """

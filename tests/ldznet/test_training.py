@@ -240,6 +240,12 @@ def test_the_command_line_trains_tests_and_goes_on(pipeline: Path, capsys: pytes
     assert "as LD-ZNet has it, at the best of 49 thresholds" in printed and "ms each" in printed
     assert main(["fit", "--config", "ldznet/ldznet.yaml", *small[:1], "--config", "data/scenes.yaml", *quick]) == 1
     assert "data: expected peekaboo.ldznet.SegmentationData" in capsys.readouterr().err
+    before = sorted(Path("lightning_logs").iterdir())
+    assert main([*fit, "--data.side=32"]) == 1
+    assert "error: data.side: expected 16, the teacher's resolution, got 32" in capsys.readouterr().err
+    assert main([*fit, "--config", "data/phrasecut_train.yaml", "--data.side=16"]) == 1
+    assert "error: root: expected <root>/refer_<split>.json" in capsys.readouterr().err
+    assert sorted(Path("lightning_logs").iterdir()) == before  # nothing half-written
 
 
 def test_the_published_recipe_to_the_digit() -> None:
