@@ -16,7 +16,8 @@ from ..identity import differences, undeclared
 from ..results.lock import RunLock, is_alive
 from ..results.writing import PARTIAL, host, is_whole_png, write_json, write_picture, write_text
 
-COUNTS = ("intersection", "union", "positives", "pixels")  # of a row's scores
+COUNTS = ("intersection", "union")  # of a row's scores, over thresholds
+TOTALS = ("positives", "pixels")  # of a row's scores, which rows of older versions lack: those samples are done again
 PICTURES = ("masks", "alphas", "cutouts")
 
 
@@ -124,6 +125,8 @@ class RunFolder:
             row = json.loads(self._row_file(name).read_text(encoding="utf-8"))
             for key in COUNTS if row["scores"] else ():
                 row["scores"][key] = np.array(row["scores"][key], dtype=np.int64)  # a tenth of the memory of a list
+            for key in TOTALS if row["scores"] else ():
+                row["scores"][key] = int(row["scores"][key])
             return row if row["id"] == name and "error" in row else None
         except FileNotFoundError:
             return None

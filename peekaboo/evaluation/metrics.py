@@ -122,13 +122,13 @@ def measures(scores: Scores) -> dict[str, float]:
     over_grid = ratio(scores.intersection, scores.union).mean(0)
     found |= {"mIoU_best_threshold": over_grid.max(), "best_threshold": GRID[best_of(over_grid)]}
     found |= {"dataset_IoU_best_threshold": summed.max(), "dataset_best_threshold": GRID[best_of(summed)]}
-    found |= {"AP": average_precision(scores.intersection, scores.union, scores.positives, scores.pixels)}
-    found |= published_measures(scores.intersection, scores.union, scores.positives, GRID)
     with_others = ~scores.iou_other.isnan()
     if with_others.any():
         named, other = scores.iou[with_others], scores.iou_other[with_others]
         found |= {"mIoU_other_object": other.mean(), "named_ahead": (named > other).double().mean()}
-    return {name: float(value) for name, value in found.items()}
+    counts = (scores.intersection, scores.union, scores.positives)
+    published = {"AP": average_precision(*counts, scores.pixels), **published_measures(*counts, GRID)}
+    return {**{name: float(value) for name, value in found.items()}, **published}
 
 
 def best_of(over_grid: Tensor) -> int:

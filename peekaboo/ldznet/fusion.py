@@ -67,7 +67,7 @@ class CrossAttentionFusion(nn.Module):
         super().__init__()
         heads, width = transformer.num_attention_heads, transformer.inner_dim
         self.pool = AttentionPool(channels, side, heads if channels % heads == 0 else 1)
-        self.readers = nn.ModuleList(
+        self.readers: Any = nn.ModuleList(
             _Reader(width, channels, heads, transformer.attention_head_dim, zero_start) for _ in transformer.transformer_blocks
         )
         for reader, block in zip(self.readers, transformer.transformer_blocks, strict=True):
@@ -79,10 +79,6 @@ class CrossAttentionFusion(nn.Module):
         tokens = self.pool(features)
         for reader in self.readers:
             reader.tokens = tokens
-
-    def output_projections(self) -> list[nn.Linear]:
-        """Those of the third attentions."""
-        return [reader.attention.to_out[0] for reader in self.readers]
 
 
 class _Reader(nn.Module):

@@ -297,7 +297,10 @@ class Training(Configured, LightningModule):
             "seconds": round(self.progress.seconds(), 1),
             "skipped_steps": 0,
         }
-        return [Result(*shown, 0.5, "fixed", target, ignore, record=record) for *shown, target, ignore in look.shown]
+        return [
+            Result(image, prompt, alpha, 0.5, "fixed", target, ignore, record=record)
+            for image, prompt, alpha, target, ignore in look.shown
+        ]
 
     def _look_now(self) -> Look | None:
         """Looks at all validation samples, shared out over ranks; all must call it together."""

@@ -445,6 +445,11 @@ def test_a_broken_row_is_no_row(tmp_path: Path) -> None:
     folder.open({}, None)
     (folder.rows / "a.json").write_text('{"id": "a", ')
     assert folder.row("a") is None and folder.good(["a", "b"]) == []
+    older = {"intersection": [0] * 99, "union": [1] * 99, "iou_otsu": 0.0, "iou_own": 0.0, "iou_other": None}
+    folder.add({"id": "b", "error": None, "scores": older})
+    assert folder.row("b") is None  # it lacks what today's measures are made of
+    folder.add({"id": "b", "error": None, "scores": older | {"positives": 1, "pixels": 4}})
+    assert folder.row("b") is not None
 
 
 def test_the_contact_sheet_shows_best_median_and_worst_once() -> None:
