@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ import peekaboo
 from peekaboo.data.images import read_image
 from peekaboo.data.masks import read_mask
 from peekaboo.functional.compositing import composite
-from peekaboo.results.files import checkerboard, overlay
+from peekaboo.results.drawing import checkerboard
+from peekaboo.results.files import overlay
 from peekaboo.results.result import Result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +46,7 @@ def main() -> None:
     figures = {}
     for name in parser.parse_args().variants:
         apple, bear = run(name)
-        second = Result(**{**bear.__dict__, "target": read_mask(PROMPTS["a teddy bear"]).foreground})
+        second = replace(bear, target=read_mask(PROMPTS["a teddy bear"]).foreground)
         figures[name] = {
             "a red apple": round(apple.iou, 3),
             "a teddy bear": round(second.iou, 3),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -26,6 +29,13 @@ from .results.result import Result
 from .starts import Given, Start
 
 Beginning = Result | Tensor | Start
+Callback = Callable[[int, Tensor], bool | None]
+#: Precisions as people say them, beside a trainer's own names.
+_PRECISIONS = {
+    **dict.fromkeys(("32", "fp32", "float32", "float"), "32-true"),
+    **dict.fromkeys(("bf16", "bfloat16"), "bf16-mixed"),
+    **dict.fromkeys(("16", "fp16", "float16", "half"), "16-mixed"),
+}
 _OF_COMMANDS = ("verbose", "weights_only", "return_predictions")  # what a saved configuration has beside its parts
 #: Settings of a trainer that only say what is shown and written of a fit.
 _OF_FILES = {"logger", "callbacks", "log_every_n_steps", "default_root_dir", "use_distributed_sampler"} | {
@@ -34,13 +44,24 @@ _OF_FILES = {"logger", "callbacks", "log_every_n_steps", "default_root_dir", "us
 
 
 @float32_by_default()
-def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = None, **overrides: Any) -> Any:
+def load(
+    config: str = "rgb_bilateral",
+    *overlays: str,
+    teacher: str | Path | None = None,
+    device: str | torch.device | None = None,
+    precision: str | int | torch.dtype | None = None,
+    **overrides: Any,
+) -> Any:
     """Builds a segmenter, another way to a mask (``baselines/clipseg``, ``ldznet``) or a generator, once for many images.
 
     Args:
         config: name of a config in ``configs/`` or a YAML file.
-        overlays: further configs that are merged over it: ``"teachers/sd15"``.
-        device: ``cpu``, ``cuda``, ``mps``; None for the best there is.
+        overlays: further configs that are merged over it: ``"trainers/gpu_bf16"``.
+        teacher: a config of ``configs/teachers/`` by its name, ``sd15``; or a folder or a hub name in the layout of diffusers,
+            ``owner/model``, which the config's own settings are kept for. None for the config's.
+        device: ``cpu``, ``cuda`` (or ``gpu``), ``cuda:1``, ``mps``; None for the best there is.
+        precision: of the networks: ``32``, ``float32``, ``bf16``, ``bfloat16``, ``fp16``, ``float16``, a dtype of torch, or a
+            trainer's own name, ``bf16-mixed``. None for the config's trainer's, else float32.
         overrides: arguments of its class, as in YAML; a double underscore steps into an object:
             ``iterations=60``, ``loss__guidance=50.0``.
 
@@ -55,6 +76,11 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
     """
     from jsonargparse import ArgumentError, ArgumentParser
 
+    wanted = None if precision is None else _precision(precision)
+    place_asked = None if device is None else _device(device)
+    if teacher is not None:
+        more, changes = _teacher(str(teacher))
+        overlays, overrides = (*more, *overlays), {**changes, **overrides}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action=ConfigFile)
     parser.add_subclass_arguments((SampleModule, Generator), "model", required=True)
@@ -68,13 +94,54 @@ def load(config: str = "rgb_bilateral", *overlays: str, device: str | None = Non
     except (ArgumentError, ValueError) as error:
         raise ValueError(one_line(str(error))) from error
     trainer = dict(parsed.trainer or {})
-    precision = trainer.pop("precision", None) or model.precision
-    check_precision(precision)
+    configured = trainer.pop("precision", None) or model.precision
+    check_precision(wanted or configured)
     accelerator = trainer.pop("accelerator", None) or "auto"
     _refuse_trainer(trainer)
-    place = torch.device(device or (best_device() if accelerator in ("auto", "gpu") else accelerator))
-    model.precision = usable_precision(precision, place.type)
+    place = place_asked or torch.device(best_device() if accelerator in ("auto", "gpu") else accelerator)
+    model.precision = usable_precision(wanted or configured, place.type)
     return model.to(place)
+
+
+def _teacher(name: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Returns the overlays and the overrides that a teacher stands for.
+
+    Raises:
+        ValueError: for a name that is none.
+    """
+    if name == "embedded":
+        return (), {}
+    if Path(overlay := find_config(f"teachers/{name}.yaml")).is_file():
+        return (f"teachers/{name}",), {}
+    if "/" in name or "\\" in name or Path(name).expanduser().is_dir():
+        return (), {"loss__teacher__path": name}
+    known = sorted(file.stem for file in Path(find_config("teachers/sd15.yaml")).parent.glob("*.yaml"))
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"teacher: expected one of {', '.join(known)}, a folder, or a hub name OWNER/MODEL, got {name!r} (no {overlay}){hint}"
+    )
+
+
+def _precision(asked: str | int | torch.dtype) -> str:
+    """Returns a trainer's name of a precision."""
+    name = str(asked).removeprefix("torch.")
+    return _PRECISIONS.get(name.lower(), name)
+
+
+def _device(asked: str | torch.device) -> torch.device:
+    """Returns a device that is there.
+
+    Raises:
+        ValueError: for one that is not.
+    """
+    name = str(asked).lower().replace("gpu", "cuda")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind, _, number = name.partition(":")
+    if not there.get(kind) or (number and not (number.isdigit() and int(number) < max(torch.cuda.device_count(), 1))):
+        found = ", ".join(one for one, is_there in there.items() if is_there)
+        raise ValueError(f"device: expected one that this machine and this PyTorch have ({found}), got {str(asked)!r}")
+    return torch.device(name)
 
 
 def _refuse_trainer(asked: dict[str, Any]) -> None:
@@ -95,6 +162,51 @@ def _refuse_trainer(asked: dict[str, Any]) -> None:
         )
 
 
+@overload
+def segment(
+    image: list[Picture],
+    prompt: str | list[str],
+    config: str | SampleModule = ...,
+    mask: Picture | None = ...,
+    foreground: Foreground = ...,
+    seed: int = ...,
+    start: Beginning | list[Beginning] | None = ...,
+    callback: Callback | None = ...,
+    progress: bool = ...,
+    **overrides: Any,
+) -> list[Result]: ...
+
+
+@overload
+def segment(
+    image: Picture,
+    prompt: list[str],
+    config: str | SampleModule = ...,
+    mask: Picture | None = ...,
+    foreground: Foreground = ...,
+    seed: int = ...,
+    start: Beginning | list[Beginning] | None = ...,
+    callback: Callback | None = ...,
+    progress: bool = ...,
+    **overrides: Any,
+) -> list[Result]: ...
+
+
+@overload
+def segment(
+    image: Picture,
+    prompt: str,
+    config: str | SampleModule = ...,
+    mask: Picture | None = ...,
+    foreground: Foreground = ...,
+    seed: int = ...,
+    start: Beginning | list[Beginning] | None = ...,
+    callback: Callback | None = ...,
+    progress: bool = ...,
+    **overrides: Any,
+) -> Result: ...
+
+
 @float32_by_default()
 def segment(
     image: Picture | list[Picture],
@@ -104,8 +216,10 @@ def segment(
     foreground: Foreground = None,
     seed: int = 0,
     start: Beginning | list[Beginning] | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
     **overrides: Any,
-) -> Any:
+) -> Result | list[Result]:
     """Segments what a prompt names.
 
     Args:
@@ -120,7 +234,10 @@ def segment(
         seed: of the random initial values and noise.
         start: where the alpha begins, in the place of the config's: a result or a map (H, W) in [0, 1] of the same image, of the
             frame before, say; or a :class:`peekaboo.starts.Start`. A list has one for each pair.
-        overrides: see :func:`load`; only with a config.
+        callback: called behind each iteration as ``callback(iteration, alphas)``, from 1, with the alphas (N, H, W) as they are
+            then, at the resolution of the optimisation; where it returns True, the optimisation ends.
+        progress: show a bar of the iterations.
+        overrides: see :func:`load`, ``teacher``, ``device`` and ``precision`` included; only with a config.
 
     Returns:
         A :class:`Result` with ``alpha``, ``mask``, ``iou`` and ``save(folder)``; a list of them where lists came in.
@@ -150,7 +267,17 @@ def segment(
     ]
     if truth is not None:
         pairs[0] = replace(pairs[0], mask=truth.foreground, ignore=truth.void)
-    results: list[Result] = segmenter.segment(pairs, pair_seeds(seed, len(pairs)), start=_start(start))
+    if (progress or callback is not None) and not isinstance(segmenter, Segmenter):
+        raise ValueError(f"callback, progress: expected a model that optimises, got {type(segmenter).__name__}")
+    with _bar(segmenter.iterations) if progress else nullcontext() as bar:
+
+        def report(step: int) -> bool:
+            if bar is not None:
+                bar.update()
+            return callback is not None and bool(callback(step, segmenter.running.opacity().detach()[:, 0].clone()))
+
+        told = {"report": report} if progress or callback is not None else {}
+        results = segmenter.segment(pairs, pair_seeds(seed, len(pairs)), _start(start), **told)
     return results if isinstance(image, list) or isinstance(prompt, list) else results[0]
 
 
@@ -204,6 +331,12 @@ def _loaded(kind: type[Any], config: Any, overrides: dict[str, Any]) -> Any:
     if not isinstance(config, kind):
         raise ValueError(f"config: expected one of a {called.title()}, got {type(config).__name__}; see `peekaboo.{other}`")
     return config
+
+
+def _bar(iterations: int) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=iterations, desc="segmenting", unit="iteration")
 
 
 def _start(given: Any) -> Start | None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -93,6 +94,7 @@ def test_a_result_saves_itself(segmenter: peekaboo.Segmenter, image_file: Path, 
         "alpha.png",
         "cutout.png",
         "overlay.png",
+        "side_by_side.png",
         "timelapse.gif",
         "result.json",
     }
@@ -148,6 +150,9 @@ def test_a_config_may_be_a_file(pipeline: Path, image_file: Path) -> None:
         ),
         (lambda s, i: peekaboo.load("raster", nonsense=1), ValueError, "Option 'nonsense' is not accepted"),
         (lambda s, i: peekaboo.load("raster", iterations="many"), ValueError, "iterations: expected int, got 'many'"),
+        (lambda s, i: peekaboo.load("raster", teacher="sd51"), ValueError, "teacher: expected one of .*did you mean 'sd"),
+        (lambda s, i: peekaboo.load("raster", precision="int8"), ValueError, "precision: expected one of .*, got int8"),
+        (lambda s, i: peekaboo.load("raster", device="tpu"), ValueError, r"device: expected one that .*cpu.*, got 'tpu'"),
         (
             lambda s, i: peekaboo.load("raster", loss__teacher__path="./no"),
             (ValueError, FileNotFoundError),
@@ -206,6 +211,62 @@ def test_the_trainers_precision_and_accelerator_count(quick: dict[str, Any]) -> 
     quick.pop("device")
     segmenter = peekaboo.load("raster", "overlay.yaml", **quick)
     assert segmenter.precision == usable_precision("bf16-mixed", "cpu") and segmenter.device.type == "cpu"
+
+
+# ---- as people say it --------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_what_the_command_line_gives(pipeline: Path, image_file: Path, tmp_path: Path) -> None:
+    from peekaboo.command_line.entry import main
+
+    options = [f"--model.loss.teacher.path={pipeline}", "--model.resolution=16", "--model.iterations=3", "--model.seed=5"]
+    said = ["--model.image", str(image_file), "--model.prompt", "a bear", "--trainer.precision=32-true"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={tmp_path}"]
+    assert main(["fit", "--config", "rgb_bilateral.yaml", *options, *said, *quiet]) == 0
+    (file,) = tmp_path.rglob("alpha.png")
+    found = torch.from_numpy(np.asarray(Image.open(file)).astype(np.float32) / 65535)
+    options = {**QUICK, "loss__teacher__path": str(pipeline)}
+    ours = peekaboo.segment(image_file, "a bear", "rgb_bilateral", seed=5, precision="float32", **options)
+    close(ours.alpha, found, atol=1.01 / 65535)
+    assert (peekaboo.segment(image_file, "a bear", "rgb_bilateral", seed=6, **options).alpha - found).abs().max() > 0.01
+
+
+def test_a_callback_sees_each_iteration_and_may_stop(segmenter: peekaboo.Segmenter, image_file: Path) -> None:
+    seen: list[tuple[int, torch.Tensor]] = []
+    prompts = ["a bear", "a bus"]
+    whole = peekaboo.segment(image_file, prompts, segmenter, callback=lambda step, alphas: seen.append((step, alphas)))
+    assert [step for step, _ in seen] == [1, 2, 3]
+    assert all(alphas.shape == (2, 16, 16) for _, alphas in seen)
+    assert whole[0].frames is not None
+    close(seen[-1][1][0], whole[0].frames[-1])
+    assert not torch.equal(seen[0][1], seen[1][1])
+    short = peekaboo.segment(image_file, prompts, segmenter, callback=lambda step, alphas: step == 2)
+    assert short[0].record["iterations"] == 2
+    assert torch.equal(short[0].frames[-1], seen[1][1][0])
+
+
+def test_progress_is_a_bar(segmenter: peekaboo.Segmenter, image_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    peekaboo.segment(image_file, "a bear", segmenter, progress=True)
+    assert "3/3" in capsys.readouterr().err
+    peekaboo.segment(image_file, "a bear", segmenter)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("said", "meant"), [("bf16", "bf16-mixed"), (32, "32-true"), (torch.float16, "16-mixed")])
+def test_precision_as_people_say_it(said: Any, meant: str, quick: dict[str, Any]) -> None:
+    assert peekaboo.load("raster", precision=said, **quick).precision == usable_precision(meant, "cpu")
+
+
+def test_a_teacher_as_people_say_it(pipeline: Path) -> None:
+    by_folder = peekaboo.load("raster", teacher=pipeline, iterations=3, device="cpu")
+    assert by_folder.teacher_name == str(pipeline)
+    by_name = peekaboo.load("raster", teacher="sd15", device="cpu", loss__teacher__path=str(pipeline))
+    assert by_name.settings.resolution == 256 and by_name.teacher_name == str(pipeline)
+
+
+def test_a_finish_is_an_argument(quick: dict[str, Any], image_file: Path) -> None:
+    result = peekaboo.segment(image_file, "a bear", "raster", finish__cutout="raw", finish__largest=True, **quick)
+    assert (result.finish.cutout, result.finish.edges, result.finish.largest) == ("raw", "filtered", True)
 
 
 # ---- what else a process does ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import shlex
@@ -47,6 +48,15 @@ def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     named = re.search(r"mine\.(\w+)", command)
     if named and named[1] in ("Ellipse", "Brightness"):
         assert named[1] in result["variant"]
+
+
+def test_its_parts_keep_their_contracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(blocks("python")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("mine", None)
+    (session,) = blocks("pycon")
+    found = doctest.DocTestRunner().run(doctest.DocTestParser().get_doctest(session, {}, "extending.md", None, None))
+    assert (found.failed, found.attempted) == (0, 6)
 
 
 def test_the_disc_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Path) -> None:

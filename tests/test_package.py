@@ -123,7 +123,9 @@ def test_without_an_extra_one_line_names_it(extra: str, monkeypatch: pytest.Monk
     from peekaboo.data.refcoco import fill_polygon
     from peekaboo.evaluation import Evaluation
     from peekaboo.evaluation.report import plot
+    from peekaboo.functional.matting import closed_form
     from peekaboo.pretraining.sprites import rasterise
+    from peekaboo.results.finish import Finish
     from peekaboo.teachers.openvino import OpenVINO
 
     for library in {library.split(".")[0] for file in files("peekaboo") for _, library in lazily_imported(file)}:
@@ -131,6 +133,7 @@ def test_without_an_extra_one_line_names_it(extra: str, monkeypatch: pytest.Monk
     line = torch.nn.Linear(2, 2)
     users = {
         "coco": [lambda: fill_polygon([0, 0, 1, 1, 0, 1], 4, 4), lambda: Evaluation(coco_rle=True)],
+        "matting": [lambda: Finish(edges="matting"), lambda: closed_form(torch.rand(3, 4, 4), torch.rand(4, 4), 1.0)],
         "plots": [lambda: plot([], tmp_path / "report.png")],
         "heic": [lambda: decode(io.BytesIO(b"\0\0\0\x18ftypheic" + bytes(16)))],
         "sprites": [lambda: rasterise("<svg/>")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Listing:
         recursive: look into its folders, too.
 
     Attributes:
-        images: paths relative to the folder, in order.
+        images: paths relative to the folder, in order; numbers in names count as numbers, so that ``2.png`` is before ``10.png``.
         left_out: why, and how many.
 
     Raises:
@@ -46,7 +47,7 @@ class Listing:
         for parent, folders, names in os.walk(folder, onerror=self._unreadable):
             folders[:] = [name for name in folders if recursive and self._enter(Path(parent, name))]
             found += (file for file in (Path(parent, name) for name in names) if self._is_image(file))
-        self.images = sorted((file.relative_to(folder) for file in found), key=Path.as_posix)
+        self.images = sorted((file.relative_to(folder) for file in found), key=_by_number)
 
     def _unreadable(self, error: OSError) -> None:
         if Path(error.filename) == self.folder:
@@ -75,6 +76,11 @@ class Listing:
         kinds = self.left_out.most_common(6)
         more = len(self.left_out) - len(kinds)
         return ", ".join(f"{count} x {kind}" for kind, count in kinds) + (f" and {more} other kinds" if more else "")
+
+
+def _by_number(path: Path) -> list[str | int]:
+    """Sorts text as text and numbers as numbers; they alternate, text first."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.as_posix()))]
 
 
 def is_result_folder(folder: Path) -> bool:

@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from torch import Tensor
 
 from ..data.base import Failure, Sample, SampleError
 from ..identity import Configured
+from ..results.finish import Finish
 from ..results.result import Result, Threshold
 
 if not torch.cuda.is_available():
@@ -138,6 +140,7 @@ class SampleModule(Configured, InPrecision):
     report: Callable[[int], None] | None = None  # is told of each finished step, or part, of a batch
     iterations = 1  # steps, or parts, of a batch
     threshold: Threshold = 0.5  # that makes a mask of an alpha
+    finish: Finish = Finish()  # that makes cut-outs and exports
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -158,6 +161,14 @@ class SampleModule(Configured, InPrecision):
     def teacher_name(self) -> str | None:
         """Where the networks came from, for the records."""
         return None
+
+    @property
+    def frame_by_frame(self) -> bool:
+        """Whether samples are frames of a film, each of which begins at what the last one came to."""
+        return False
+
+    def begin_frames(self, alphas: dict[str, Tensor]) -> None:
+        """Hears, where samples are frames, that a film begins, or goes on from alphas (H, W) by prompt."""
 
     @abstractmethod
     def masks_of(self, samples: list[Sample]) -> list[Result]:

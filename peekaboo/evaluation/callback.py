@@ -8,22 +8,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from ..data.base import Failure, Sample, SampleData
+from ..functional.run_lengths import library
 from ..identity import digest
-from ..results.files import local_folder, to_16_bit, to_picture
+from ..results.drawing import to_picture
+from ..results.files import local_folder, to_16_bit
 from ..results.interruption import Interrupted, Interruption, forward
 from ..results.ranks import once
 from ..results.records import command, versions
 from ..results.result import Result
 from ..results.writing import write_json, write_text
 from .batching import SampleModule
-from .coco import check_library, write_coco
 from .continuing import finished, provenance
+from .exports import Exports
 from .folder import RunFolder
+from .frames import unbroken, write_flicker
 from .metrics import MaskMetrics, Scores
 from .objects import write_object_maps
 from .progress import SampleBar
@@ -46,9 +48,12 @@ class Evaluation(Callback):
         save_masks: write ``masks/<id>.png`` (0 / 255); always in ``predict``.
         save_alphas: write ``alphas/<id>.png`` (16 bit).
         cutouts: write ``cutouts/<id>.png`` (RGBA, alpha as its opacity).
-        coco_rle: write ``coco_rle.json``, all masks in COCO's run-length encoding.
+        coco_rle, coco_polygons: write ``coco_rle.json``, ``coco_polygons.json``: all masks as a COCO data set.
+        yolo: write ``yolo/``, the masks as a YOLO segmentation data set.
+        labelme: write ``labelme/<image>.json``.
         object_maps: write ``objects/<id>.png``, the prompts of one image file as one map, and the alphas that it is made of; see
             :mod:`.objects`.
+        polygon_tolerance: pixels that the polygons of these may be off by, for fewer points; 0 for none.
         contact_sheet: how many of each of the best, the median and the worst samples ``contact_sheet.png`` shows
             (image, ground truth, alpha, overlay); in ``predict`` of the largest, the median and the smallest masks; 0 for none.
 
@@ -68,14 +73,22 @@ class Evaluation(Callback):
         coco_rle: bool = False,
         object_maps: bool = False,
         contact_sheet: int = 0,
+        coco_polygons: bool = False,
+        yolo: bool = False,
+        labelme: bool = False,
+        polygon_tolerance: float = 0.0,
     ) -> None:
+        if polygon_tolerance < 0:
+            raise ValueError(f"evaluation.polygon_tolerance: expected pixels, 0 or more, got {polygon_tolerance}")
         if contact_sheet < 0:
             raise ValueError(f"evaluation.contact_sheet: expected at least 0, got {contact_sheet}")
         if coco_rle:
-            check_library()
+            library()
         self.folder, self.name = folder, name
         self.save_masks, self.save_alphas, self.cutouts = save_masks, save_alphas, cutouts
-        self.coco_rle, self.object_maps, self.contact_sheet = coco_rle, object_maps, contact_sheet
+        self.object_maps, self.contact_sheet, self.polygon_tolerance = object_maps, contact_sheet, polygon_tolerance
+        asked = {"coco_rle": coco_rle, "coco_polygons": coco_polygons, "yolo": yolo, "labelme": labelme}
+        self.exports = [name for name, wanted in asked.items() if wanted]
         self.failures: dict[str, str] = {}
         self._run: RunFolder | None = None
 
@@ -94,6 +107,8 @@ class Evaluation(Callback):
             raise ValueError(
                 f"data: expected a data set for `{self.stage}`, e.g. `--config data/scenes.yaml` or `--data.manifest FILE`"
             )
+        if pl_module.frame_by_frame and trainer.world_size > 1:
+            raise ValueError(f"start: expected one process where frames begin at the last one's, got {trainer.world_size}")
         if self.stage == "predict":
             trainer.predict_loop.return_predictions = False  # they are files; thousands would not fit the memory
         self.data, self.module, self.failures = data, pl_module, {}
@@ -104,6 +119,9 @@ class Evaluation(Callback):
         data.finished = once(trainer, lambda: self._open(trainer, run))
         self._run = run
         ids = data.ids()
+        if pl_module.frame_by_frame:
+            data.finished, alphas = unbroken(run, ids, data.finished)
+            pl_module.begin_frames(alphas)
         if data.finished:
             rank_zero_info(f"{len(data.finished)} of {len(ids)} samples are finished already; going on in {run.path}")
         self._bar = SampleBar(trainer, len(data.share(trainer.global_rank, trainer.world_size)), self.stage)
@@ -148,12 +166,10 @@ class Evaluation(Callback):
 
     def _kinds(self) -> list[str]:
         """Returns the kinds of pictures that every sample gets."""
-        masks = self.save_masks or self.coco_rle or self.stage == "predict"
-        wanted = {
-            "masks": masks,
-            "alphas": self.save_alphas or self.object_maps or self.contact_sheet > 0,
-            "cutouts": self.cutouts,
-        }
+        frames = self.module.frame_by_frame
+        masks = self.save_masks or bool(self.exports) or self.stage == "predict" or frames
+        alphas = self.save_alphas or self.object_maps or self.contact_sheet > 0 or frames
+        wanted = {"masks": masks, "alphas": alphas, "cutouts": self.cutouts}
         return [kind for kind, needed in wanted.items() if needed]
 
     # ---- samples -------------------------------------------------------------------------------------------------------
@@ -177,7 +193,7 @@ class Evaluation(Callback):
         make = {
             "masks": lambda: to_picture(result.mask),
             "alphas": lambda: to_16_bit(result.alpha),
-            "cutouts": lambda: to_picture(torch.cat([result.image, result.alpha[None]])),
+            "cutouts": lambda: result.cutout,
         }
         for kind in self._kinds():
             self._folder.save_picture(kind, name, make[kind]())
@@ -247,11 +263,16 @@ class Evaluation(Callback):
         if self.stage == "test":
             write_json(folder.path / "metrics.json", metrics)
             print(f"\n{table(metrics)}")
-        if self.coco_rle:
-            write_coco(folder, rows)
         if self.object_maps:
             maps = write_object_maps(folder, rows)
             print(f"{len(maps)} maps of objects in {folder.path / 'objects'}")
+        exports = Exports(folder, rows, self.module.finish, self.polygon_tolerance)
+        for name in self.exports:
+            kind, _, form = name.partition("_")
+            getattr(exports, kind)(*([form] if form else []))
+        if self.module.frame_by_frame:
+            for prompt, value in write_flicker(folder, rows).items():
+                print(f"{prompt}: flicker {'-' if value is None else f'{value:.3f}'} (1 - IoU of neighbouring masks)")
         if self.contact_sheet:
             contact_sheet(folder, self.data, rows, self.contact_sheet, self.module.threshold)
         done = len(rows) - len(metrics["failed"])

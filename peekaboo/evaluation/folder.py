@@ -119,6 +119,10 @@ class RunFolder:
         """Keeps the row of a sample; call it when everything else about the sample is written."""
         write_json(self._row_file(row["id"]), row, indent=None)
 
+    def forget(self, name: str) -> None:
+        """Makes a sample unfinished."""
+        self._row_file(name).unlink(missing_ok=True)
+
     def row(self, name: str) -> dict[str, Any] | None:
         """Returns the row of a sample, or None if it has not finished."""
         try:

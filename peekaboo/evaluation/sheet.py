@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..data.base import Sample, SampleData
 from ..results.captions import draw_caption
-from ..results.files import overlay, to_picture
+from ..results.drawing import to_picture
+from ..results.files import overlay
 from ..results.result import Threshold
 from ..results.writing import write_picture
 from .folder import RunFolder

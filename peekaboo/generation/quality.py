@@ -35,7 +35,7 @@ from ..identity import differences
 from ..optimisation.generator import Generator
 from ..optimisation.segmenter import Segmenter
 from ..results.captions import draw_caption
-from ..results.files import checkerboard, to_picture
+from ..results.drawing import checkerboard, to_picture
 from ..results.generated import over
 from ..results.lock import RunLock
 from ..results.writing import is_whole_png, write_json, write_picture, write_text

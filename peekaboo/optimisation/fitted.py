@@ -150,5 +150,5 @@ class Fitted(Configured, InPrecision):
     def _set_up(self) -> dict[str, Any]:
         """What two fits must share so that one can go on where the other stopped."""
         model = self.configuration(decisive=True)["init_args"]
-        fixed = {name: value for name, value in model.items() if name not in LENGTH}
+        fixed = {name: value for name, value in model.items() if name not in (*LENGTH, "finish")}  # what comes behind it
         return {**self.about(), "weights": weights_digest(self), "model": fixed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import torch
@@ -18,6 +18,7 @@ from ..data.base import Sample
 from ..functional.framing import Framing, frame, resize, unframe
 from ..functional.random import Draws
 from ..guides.base import Guide
+from ..results.finish import Finish
 from ..results.records import record_of
 from ..results.result import Result, Threshold, fixed_threshold, make_result
 from ..starts.base import Start
@@ -28,6 +29,7 @@ from .settling import Settling
 
 FRAMES, FRAME_SIDE = 40, 128  # of a time-lapse, and at most in a checkpoint
 MakeOptimizer = Callable[[ParamsT], Optimizer]
+Report = Callable[[int], bool | None]  # is told the number of each finished step; True ends the optimisation there
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Settings:
     threshold: Threshold = 0.5
     max_skipped: int = 20
     settled: float | None = None
+    finish: Finish = field(default_factory=Finish)
 
     def __post_init__(self) -> None:
         for argument, least in (("iterations", 1), ("resolution", 8), ("max_skipped", 1)):
@@ -123,12 +126,12 @@ class Optimisation:
 
     # ---- the algorithm ---------------------------------------------------------------------------------------------------
 
-    def run(self, make_optimizer: MakeOptimizer, report: Callable[[int], None] | None = None) -> list[Any]:
+    def run(self, make_optimizer: MakeOptimizer, report: Report | None = None) -> list[Any]:
         """Optimises the alphas until the iterations are done, or all masks have settled.
 
         Args:
             make_optimizer: builds the optimiser of the alpha's parameters.
-            report: is told the number of each finished step.
+            report: is told the number of each finished step; where it returns True, the optimisation ends.
         """
         optimizer = make_optimizer(self.groups())
         for step in range(self.settings.iterations):
@@ -141,9 +144,8 @@ class Optimisation:
             optimizer.step()
             all_settled = self.after_step()
             optimizer.zero_grad()
-            if report is not None:
-                report(step + 1)
-            if all_settled:
+            asked_to_stop = report is not None and report(step + 1)
+            if all_settled or asked_to_stop:
                 break
         self.guard.at_the_end()
         return self.results(step + 1)
@@ -224,7 +226,13 @@ class Optimisation:
         for i, (pair, record) in enumerate(zip(self.pairs, self.records(iterations, alphas), strict=True)):
             alpha = unframe(alphas[i, 0], (pair.image.shape[-2], pair.image.shape[-1]), self.settings.framing).cpu()
             lapse = None if frames is None else frames[:, i]
-            rest = {"target": pair.mask, "ignore": pair.ignore, "frames": lapse, "record": {"image": pair.source, **record}}
+            rest: dict[str, Any] = {
+                "target": pair.mask,
+                "ignore": pair.ignore,
+                "frames": lapse,
+                "record": {"image": pair.source, **record},
+            }
+            rest["finish"] = self.settings.finish
             out.append(make_result(pair.image.cpu(), pair.prompt, alpha, self.settings.threshold, **rest))
         return out
 
@@ -252,7 +260,7 @@ class Optimisation:
         ]
 
     def _set_up(self) -> dict[str, Any]:
-        own = {"resolution": self.settings.resolution, "penalty": self.objective.penalty}
+        own = {"resolution": self.settings.resolution, "framing": self.settings.framing, "penalty": self.objective.penalty}
         guidance = getattr(self.objective.loss, "guidance", None)
         return own if guidance is None else {**own, "guidance": guidance}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -21,14 +22,15 @@ from ..functional.surroundings import Turns
 from ..identity import describe as describe_value
 from ..losses.base import Loss
 from ..results.files import mask_pictures
+from ..results.finish import Finish
 from ..results.records import describe
 from ..results.result import Result, Threshold, fixed_threshold
-from ..starts.base import Start
+from ..starts import Previous, Start
 from ..teachers.confidence import Confidence
 from .fitted import Fitted
 from .judging import check_confidence, judged
 from .objective import Objective
-from .optimisation import Optimisation, Settings
+from .optimisation import Optimisation, Report, Settings
 
 
 class Segmenter(Fitted, SampleModule):
@@ -57,6 +59,7 @@ class Segmenter(Fitted, SampleModule):
         confidence: how sure the teacher is that there is what a mask shows, for the records; True for the calibration of the
             embedded teacher, False for none. Not in ``test``, unless there is a ``min_confidence``.
         min_confidence: in [0, 1]; a mask whose confidence is below it is empty. None for all masks as they are.
+        finish: how alphas become cut-outs and exports; None for :class:`peekaboo.results.finish.Finish` as it is.
     """
 
     indifferent = frozenset({"input", "max_skipped"})
@@ -80,9 +83,10 @@ class Segmenter(Fitted, SampleModule):
         settled: float | None = None,
         confidence: Confidence | bool = True,
         min_confidence: float | None = None,
+        finish: Finish | None = None,
     ) -> None:
         super().__init__(seed)
-        self.settings = Settings(iterations, resolution, framing, threshold, max_skipped, settled)
+        self.settings = Settings(iterations, resolution, framing, threshold, max_skipped, settled, finish or Finish())
         self.alpha = alpha
         self.objective = Objective(loss, background, penalty, normalise_gradient)
         self.start = start
@@ -97,6 +101,11 @@ class Segmenter(Fitted, SampleModule):
     def threshold(self) -> Threshold:  # type: ignore[override]
         """That makes a mask of an alpha."""
         return self.settings.threshold
+
+    @property
+    def finish(self) -> Finish:  # type: ignore[override]
+        """That makes cut-outs and exports."""
+        return self.settings.finish
 
     @property
     def variant(self) -> str:
@@ -121,7 +130,7 @@ class Segmenter(Fitted, SampleModule):
         pairs: list[Sample],
         seeds: list[int],
         start: Start | None = None,
-        report: Callable[[int], None] | None = None,
+        report: Report | None = None,
         timelapse: bool = True,
     ) -> list[Result]:
         """Optimises N pairs side by side and returns their masks; threads that share a segmenter take turns.
@@ -130,7 +139,7 @@ class Segmenter(Fitted, SampleModule):
             pairs: images of any size, with their prompts.
             seeds: one for each.
             start: in the place of the segmenter's own.
-            report: is told the number of each finished step.
+            report: is told the number of each finished step; where it returns True, the optimisation ends.
             timelapse: keep the alphas of some forty steps.
         """
         with self._turns, torch.inference_mode(False), torch.enable_grad():  # the trainer's test loop runs without gradients
@@ -138,9 +147,25 @@ class Segmenter(Fitted, SampleModule):
             return self.told(found)
 
     def masks_of(self, samples: list[Sample]) -> list[Result]:
-        """Segments samples of a data set."""
-        seeds = [self.sample_seed(sample.id) for sample in samples]
-        return self.segment(samples, seeds, report=self.report, timelapse=False)
+        """Segments samples of a data set; frames of a film one after the other, each prompt's by the same random numbers."""
+        if not isinstance(self.start, Previous):
+            return self.segment(samples, [self.sample_seed(sample.id) for sample in samples], report=self.report, timelapse=False)
+        found: list[Result] = []
+        for _, frame in groupby(samples, key=lambda sample: sample.source or sample.id):
+            pairs = list(frame)
+            results = self.segment(pairs, [self.sample_seed(pair.prompt) for pair in pairs], report=self.report, timelapse=False)
+            for pair, result in zip(pairs, results, strict=True):
+                self.start.remember(pair.prompt, result.alpha)
+            found += results
+        return found
+
+    @property
+    def frame_by_frame(self) -> bool:
+        return isinstance(self.start, Previous)
+
+    def begin_frames(self, alphas: dict[str, Tensor]) -> None:
+        if isinstance(self.start, Previous):
+            self.start.begin(alphas)
 
     # ---- fit: the pairs of one image -----------------------------------------------------------------------------------------
 

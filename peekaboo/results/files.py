@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.checks import user_path
 from ..functional.compositing import composite
+from .drawing import side_by_side, to_picture
 from .writing import write_json, write_picture
 
 if TYPE_CHECKING:  # a result writes itself by this file
@@ -21,12 +22,6 @@ if TYPE_CHECKING:  # a result writes itself by this file
 
 OVERLAY_COLOUR = (0.9, 0.1, 0.3)
 BACKDROPS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "green": (0.0, 0.7, 0.2)}
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """Makes an 8-bit picture of a (3 or 4, H, W) or (H, W) tensor in [0, 1] (or bool)."""
-    pixels = (image.detach().float().cpu().clamp(0, 1) * 255).round().byte().numpy()
-    return Image.fromarray(pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def to_16_bit(alpha: Tensor) -> Image.Image:
@@ -55,17 +50,12 @@ def mask_pictures(image: Tensor, alpha: Tensor, threshold: float) -> dict[str, T
     return shown
 
 
-def checkerboard(height: int, width: int, cell: int = 8) -> Tensor:
-    """The usual backdrop of transparent pictures: (3, height, width) in light greys."""
-    rows, columns = torch.arange(height)[:, None] // cell, torch.arange(width)[None] // cell
-    return (0.8 + 0.15 * ((rows + columns) % 2)).expand(3, height, width)
-
-
 def save_result(result: Result, folder: Path) -> Path:
     """Writes a result's files.
 
     ``mask.png`` (0 / 255) and ``alpha.png`` (16 bit) have the input's own size, as do ``cutout.png`` (RGBA) and
-    ``overlay.png``; ``timelapse.gif`` if frames were kept; ``result.json`` says what was run and what came out.
+    ``overlay.png``; ``side_by_side.png`` has image, overlay and cut-out; ``timelapse.gif`` if frames were kept; ``result.json``
+    says what was run and what came out.
 
     Args:
         result: what to write.
@@ -80,8 +70,9 @@ def save_result(result: Result, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_picture(folder / "mask.png", to_picture(result.mask))
     write_picture(folder / "alpha.png", to_16_bit(result.alpha))
-    write_picture(folder / "cutout.png", to_picture(torch.cat([result.image, result.alpha[None]])))
-    write_picture(folder / "overlay.png", to_picture(overlay(result.image, result.mask[None].float())))
+    write_picture(folder / "cutout.png", result.cutout)
+    write_picture(folder / "overlay.png", result.overlay)
+    write_picture(folder / "side_by_side.png", side_by_side(result))
     if result.frames is not None and len(result.frames):
         first, *others = [to_picture(frame) for frame in result.frames]
         write_picture(folder / "timelapse.gif", first, save_all=True, append_images=others, duration=80, loop=0)

@@ -14,7 +14,8 @@ from ..data.backgrounds import paint_background
 from ..functional.compositing import composite
 from ..functional.edges import spread_colours
 from ..functional.framing import resize
-from .files import checkerboard, to_16_bit, to_picture
+from .drawing import checkerboard, to_picture
+from .files import to_16_bit
 from .writing import write_json, write_picture
 
 FRAME_SIDE = 128  # of a time-lapse

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ..functional.masks import iou, otsu_threshold
+from ..functional.pieces import box, polygons
+from ..functional.run_lengths import encode
+from .drawing import label_of, outlined, side_by_side, to_picture
+from .finish import Finish
 
 Threshold = float | Literal["otsu"]
 
@@ -18,7 +27,7 @@ def fixed_threshold(threshold: Threshold) -> float:
     return 0.5 if threshold == "otsu" else float(threshold)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """One segmented (image, prompt) pair, at the image's own size.
 
@@ -32,6 +41,7 @@ class Result:
         ignore: (H, W) bool, pixels that do not count, or None.
         frames: (T, h, w) in [0, 1], the alpha on its way, or None.
         record: what else is known of the run: iterations, seconds, seed, ...
+        finish: what is done to the alpha for the cut-out, and to the mask for what is exported.
     """
 
     image: Tensor
@@ -43,6 +53,7 @@ class Result:
     ignore: Tensor | None = None
     frames: Tensor | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    finish: Finish = field(default_factory=Finish)
 
     @property
     def mask(self) -> Tensor:
@@ -62,15 +73,99 @@ class Result:
         return float(iou((self.alpha > threshold)[None], self.target[None], ignore))
 
     @property
+    def scale(self) -> float:
+        """How many times as large as it was optimised the alpha is; 1 where nobody says."""
+        resolution = self.record.get("resolution")
+        shorter = self.record.get("framing") == "crop"
+        return 1.0 if not resolution else (min if shorter else max)(self.alpha.shape) / resolution
+
+    @property
     def otsu(self) -> float:
         """Otsu's threshold of the alpha, whether the mask uses it or not."""
         return float(otsu_threshold(self.alpha[None]))
 
-    def save(self, folder: str | Path) -> Path:
-        """Writes mask, alpha, cut-out, overlay, time-lapse and ``result.json``; see :func:`save_result`."""
-        from .files import save_result
+    @property
+    def shape(self) -> Tensor:
+        """(H, W) bool: the mask with pieces dropped and holes filled as ``finish`` asks; box, rle and polygons are its."""
+        return self.finish.shape(self.mask)
 
-        return save_result(self, Path(folder))
+    @cached_property
+    def cutout_tensor(self) -> Tensor:
+        """(4, H, W) in [0, 1]: the cut-out's colours and opacity; see :class:`peekaboo.results.finish.Finish`."""
+        return self.finish.cut_out(self.image, self.alpha, self.threshold, self.scale)
+
+    @property
+    def cutout(self) -> Image.Image:
+        """The object alone, RGBA."""
+        return to_picture(self.cutout_tensor)
+
+    @property
+    def overlay(self) -> Image.Image:
+        """The image with the mask outlined, tinted and labelled."""
+        return outlined(self.image, [self.mask], [label_of(self)])
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """Left, top, width and height of the shape in pixels; None of an empty one."""
+        return box(self.shape.numpy())
+
+    @property
+    def rle(self) -> dict[str, Any]:
+        """The shape in COCO's compressed run lengths, ``{"size": [H, W], "counts": str}``; needs pycocotools."""
+        return encode(self.shape.numpy())
+
+    @property
+    def polygons(self) -> list[NDArray[np.float64]]:
+        """(P, 2) points x, y in pixels around each piece of the shape, exactly; a hole is a part of its piece's."""
+        return polygons(self.shape.numpy())
+
+    def finished(self, **changes: Any) -> Result:
+        """Returns the same result with another finish: ``result.finished(cutout="hard", largest=True).cutout``.
+
+        Raises:
+            ValueError: for a value that means nothing.
+        """
+        return replace(self, finish=replace(self.finish, **changes))
+
+    def show(self) -> None:
+        """Opens image, overlay and cut-out in the system's viewer."""
+        side_by_side(self).show(title=self.prompt)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes all files into a folder (see :func:`peekaboo.results.files.save_result`), or the cut-out alone.
+
+        Args:
+            path: of a folder; or of the cut-out, if it ends in ``.png`` or ``.webp``.
+
+        Returns:
+            The path.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        from .files import save_result
+        from .writing import write_picture
+
+        target = Path(path)
+        if target.suffix.lower() not in (".png", ".webp") or target.is_dir():
+            return save_result(self, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(target, self.cutout)
+        return target
+
+    def __repr__(self) -> str:
+        height, width = self.alpha.shape
+        iou = "" if self.iou is None else f", IoU {self.iou:.3f}"
+        iterations = f", {self.record['iterations']} iterations" if "iterations" in self.record else ""
+        seconds = f", {self.record['seconds']:.1f} s" if "seconds" in self.record else ""
+        covered = float(self.mask.float().mean())
+        return f"Result({self.prompt!r}, {width}x{height}, {covered:.1%} of the image{iou}{iterations}{seconds})"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        content = BytesIO()
+        side_by_side(self).save(content, "png")
+        return content.getvalue()
 
     def summary(self, folder: Path) -> str:
         """Returns the line that ends a run."""

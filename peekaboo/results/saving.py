@@ -13,11 +13,14 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from ..data.names import slug
+from .drawing import all_of
 from .files import local_folder
 from .interruption import Interrupted, Interruption, stops
 from .lock import RunLock
 from .ranks import once
+from .result import Result
 from .shown import Shown
+from .writing import write_picture
 
 AGREE_EVERY = 10  # steps of several processes between two questions whether one of them is to stop
 
@@ -158,6 +161,8 @@ class SaveResults(Callback):
             return
         self._written = True
         results = module.results(trainer.global_step)
+        if len(masks := [result for result in results if isinstance(result, Result)]) > 1:
+            write_picture(self.folder / "all.png", all_of(masks))
         for i, result in enumerate(results):
             result.record["interrupted"] = trainer.interrupted
             place = self.folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else self.folder

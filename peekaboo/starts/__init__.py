@@ -6,6 +6,7 @@ from .brightness import Brightness
 from .file import File
 from .given import Given
 from .noise_difference import NoiseDifference
+from .previous import Previous
 from .run import Run
 
-__all__ = ["Attention", "Brightness", "File", "Given", "NoiseDifference", "Run", "Start"]
+__all__ = ["Attention", "Brightness", "File", "Given", "NoiseDifference", "Previous", "Run", "Start"]

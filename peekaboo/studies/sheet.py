@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..results.captions import draw_caption
-from ..results.files import overlay, to_picture
+from ..results.drawing import to_picture
+from ..results.files import overlay
 from ..results.writing import write_picture
 from .measures import Found
 from .study import Study

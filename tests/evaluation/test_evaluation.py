@@ -254,7 +254,8 @@ def test_predict_makes_masks_cutouts_and_coco(manifest: Path) -> None:
     assert len(coco.anns) == COUNT
     assert sorted(c["name"] for c in coco.cats.values()) == ["a disc 0", "a disc 1"]
     for number, annotation in coco.anns.items():
-        name = coco.imgs[annotation["image_id"]]["sample"]
+        name = annotation["sample"]
+        assert coco.imgs[annotation["image_id"]]["file_name"] == f"{name[1:]}.png"  # the photograph, not the mask
         mask = np.array(Image.open(folder / "masks" / f"{name}.png")) > 0
         assert np.array_equal(coco.annToMask(annotation).astype(bool), mask), number
         assert annotation["area"] == mask.sum()

@@ -69,7 +69,7 @@ def test_a_fit_leaves_every_file_at_the_inputs_size(make_segmenter: Make, make_t
     exact = segmenter.results(4)[0]
     np.testing.assert_allclose(np.asarray(alpha) / 65535, exact.alpha, rtol=0, atol=1 / 65535)
     np.testing.assert_array_equal(np.asarray(mask) == 255, exact.mask)
-    np.testing.assert_allclose(np.asarray(cutout)[..., 3] / 255, exact.alpha, rtol=0, atol=0.51 / 255)
+    np.testing.assert_allclose(np.asarray(cutout)[..., 3] / 255, exact.cutout_tensor[3], rtol=0, atol=0.51 / 255)
     assert len(np.unique(alpha)) > 256  # the depth of 16 bits is used
     gif = Image.open(folder / "timelapse.gif")
     assert gif.n_frames == 5  # the start of each of 4 steps, and the end

@@ -68,7 +68,7 @@ def test_a_result_is_written_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(writing.os, "replace", lambda old, new: written.append(Path(new).name))
     alpha = torch.rand(4, 6)
     make_result(torch.rand(3, 4, 6), "a dog", alpha, 0.5, frames=torch.rand(3, 4, 6)).save(tmp_path)
-    assert written == ["mask.png", "alpha.png", "cutout.png", "overlay.png", "timelapse.gif", "result.json"]
+    assert written == ["mask.png", "alpha.png", "cutout.png", "overlay.png", "side_by_side.png", "timelapse.gif", "result.json"]
 
 
 @pytest.mark.parametrize(
