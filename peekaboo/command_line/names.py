@@ -33,7 +33,7 @@ def find_config(name: str) -> str:
                 return str(file)
     near = did_you_mean(re.sub(r"\.ya?ml$", "", name), all_configs())
     raise FileNotFoundError(
-        f"config: expected a YAML file or the name of a config, got {name!r}{near}; `peekaboo configs` lists them"
+        f"config: expected the name of a config or a YAML file, got {name!r}{near}; `peekaboo configs` lists them"
     )
 
 

@@ -37,7 +37,7 @@ def what(result: Result) -> str:
     "nothing found for 'a dog': the mask is empty (its alpha is at most 0.30)"
     """
     if result.record.get("rejected"):
-        return f"nothing found for {result.prompt!r}: its confidence is below {result.record['min_confidence']}, so the mask is empty"
+        return f"nothing found for {result.prompt!r}: its confidence is below {result.record['min_confidence']}"
     if result.empty:
         return f"nothing found for {result.prompt!r}: the mask is empty (its alpha is at most {float(result.alpha.max()):.2f})"
     if result.full:

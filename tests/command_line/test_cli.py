@@ -302,7 +302,7 @@ def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
             "model: class_path 'peekaboo.optimisation.segmenter.Segmenter': Option 'nonsense' is not accepted",
         ),
         ("--nonsense=3", "unrecognized arguments: --nonsense=3"),
-        ("--config=nowhere.yaml", "config: expected a YAML file or the name of a config, got 'nowhere.yaml'; `peekaboo configs`"),
+        ("--config=nowhere.yaml", "config: expected the name of a config or a YAML file, got 'nowhere.yaml'; `peekaboo configs`"),
         ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 400"),
         ("--trainer.devices=none", "trainer: `devices` selected with"),
         ("--trainer.devices=0", "trainer: `Trainer(devices="),
