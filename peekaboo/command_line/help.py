@@ -23,24 +23,29 @@ IMAGE is a file, a folder, a glob, a list (.txt, one a line) or - for standard i
 Options: {program} fit --help. Later configs and options win over earlier ones.
 --version prints the version; -v also what Lightning has to say; --debug, or PEEKABOO_DEBUG=1, shows where an error came from."""
 
-FIT = """usage: {program} fit [--variant NAME] [--teacher NAME] --image FILE --prompt WORDS [--OPTION VALUE ...]
+FIT = """usage: {program} fit --image FILE --prompt WORDS [--OPTION VALUE]
 
-  --image FILE          what to segment                       --prompt WORDS   once for each mask
-  --mask FILE           a ground truth, to report the IoU     --seed N         of everything random (0)
-  --variant NAME        of the alpha (rgb_bilateral): raster, fourier, depth_bilateral, ...
-  --teacher NAME        embedded, sd15, sdxl, ...; `{program} configs teachers` lists them
-  --device NAME         cpu, cuda, cuda:1, mps (the best there is)
-  -o, --output FOLDER   where the results go; else lightning_logs/version_N, or with --name X lightning_logs/X
-  --iterations N        at most (60; 200 of Stable Diffusion) --model.settled IOU      stop when the mask stands still (0.98)
-  --model.penalty X     higher for smaller masks (0.1)        --model.threshold X      of alpha, or otsu (0.5)
-  --model.resolution N  of the alpha in pixels (128)          --model.optimizer.lr X   of the alpha (0.1)
-  --model.loss.guidance X        how much the words count (10; 100 of Stable Diffusion)
-  --model.loss.teacher.path X    a folder with weights, or a model of the hub
-  --ckpt_path FILE      go on from a fit's checkpoint         --config FILE    more settings, over those before
-  -v                    what Lightning has to say             --help-all       all other options
+  --image FILE              what to segment
+  --prompt WORDS            what to look for; once for each mask
+  --mask FILE               ground truth, to report the IoU
+  --variant NAME            raster, fourier, depth_bilateral, ... (rgb_bilateral)
+  --teacher NAME            sd15, sdxl, ...: `peekaboo configs teachers` (embedded)
+  --device NAME             cpu, cuda, cuda:1, mps (the best there is)
+  -o, --output FOLDER       for the results (lightning_logs/version_N)
+  --name NAME               lightning_logs/NAME for the results
+  --iterations N            at most (60; 200 with Stable Diffusion)
+  --seed N                  of everything random (0)
+  --model.settled IOU       stop when the mask stands still (0.98)
+  --model.penalty X         higher for smaller masks (0.1)
+  --model.threshold X       of the alpha for the mask, or otsu (0.5)
+  --model.resolution N      of the alpha in pixels (128)
+  --model.loss.guidance X   weight of the words (10; with Stable Diffusion 100)
+  --config FILE             more settings, over those before
+  --ckpt_path FILE          go on from a fit's checkpoint
+  -v                        what Lightning has to say, too
+  --help-all                all other options
 
-  {program} fit --image dog.jpg --prompt "a dog" --output out
-  {program} fit --teacher sd15 --device cuda --image zoo.png --prompt "a tiger" --prompt "a zebra\""""
+  {program} fit --image dog.jpg --prompt "a dog" -o out"""
 
 
 def help_for(args: list[str]) -> str | None:

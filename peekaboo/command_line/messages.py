@@ -43,7 +43,7 @@ def _arguments_of(path: str) -> list[str]:
     module, _, name = path.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module), name)
-        return [*inspect.signature(kind).parameters, "image", "prompt", "mask"]
+        return [*inspect.signature(kind.__init__).parameters, "image", "prompt", "mask"]
     except Exception:  # the message says what is wrong
         return []
 

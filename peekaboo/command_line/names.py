@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("sd15", ["teachers/sd15"])
     "; did you mean 'teachers/sd15'?"
     """
-    names = list(known)
-    found = [name for name in names if name.rsplit("/", 1)[-1] == word] or get_close_matches(word, names, 2, 0.7)
-    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+    names = list(dict.fromkeys(known))
+    found = [name for name in names if name.rsplit("/", 1)[-1] == word] or get_close_matches(word, names, 2, 0.6)
+    likeness = [SequenceMatcher(None, name, word).ratio() for name in found]
+    near = [name for name, alike in zip(found, likeness, strict=True) if alike > max(likeness) - 0.05]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def named_configs(args: list[str]) -> list[str]:

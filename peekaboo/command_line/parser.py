@@ -26,7 +26,7 @@ from ..results.shown import Shown
 from ..results.writing import write_text
 from .arguments import arrange
 from .configs import ConfigFile
-from .messages import suggestion
+from .messages import one_line, suggestion
 from .short import NAMED, OF_DATA, OF_FIT, SHORT
 
 
@@ -100,7 +100,7 @@ class CommandLine(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            raise ArgumentError(None, str(error) + suggestion(str(error), self._options())) from error
+            raise ArgumentError(None, one_line(str(error)) + suggestion(str(error), self._options())) from error
         self._take_place()
         config = self.config.get("fit")
         if config is not None and config.ckpt_path is not None:

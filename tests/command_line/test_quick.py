@@ -110,7 +110,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             ["fti"],
-            "'fti': expected a command (fit, test, predict, study, report, words, configs) or an image, a folder or a glob; did you mean 'fit'",
+            "'fti': expected a command (fit, test, predict, study, report, words, configs) or an image, a folder or a glob; did",
         ),
         (["dog.jpg"], "prompt: expected what to segment in 'dog.jpg', got none; say it: peekaboo dog.jpg \"a dog\""),
         (["fit", "--image", "dog.jpg"], "prompt: expected what to segment in 'dog.jpg', got none"),

@@ -112,7 +112,7 @@ def test_several_masks_of_which_one_is_there(capsys: pytest.CaptureFixture[str])
     square, ones = torch.zeros(10, 10), torch.ones(10, 10)
     square[:5, :5] = 0.9
     results = [Result(torch.zeros(3, 10, 10), "a dog", alpha, 0.5, "fixed", record=record) for alpha in (square, 0 * ones, ones)]
-    told = summary(results, [Path("a"), Path("b"), Path("c")], 60)
+    told = [line for result, name in zip(results, "abc", strict=True) for line in summary(result, Path(name), 60)]
     assert told[:3] == [
         "found 'a dog': 25.0% of the image",
         "alpha 0.90 inside, 0.00 outside, settled after 30 of 60 iterations, 1.2 s on cpu",
