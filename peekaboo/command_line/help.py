@@ -28,8 +28,8 @@ FIT = """usage: {program} fit --image FILE --prompt WORDS [--OPTION VALUE]
   --image FILE              what to segment
   --prompt WORDS            what to look for; once for each mask
   --mask FILE               ground truth, to report the IoU
-  --variant NAME            raster, fourier, depth_bilateral, ... (rgb_bilateral)
-  --teacher NAME            sd15, sdxl, ...: `peekaboo configs teachers` (embedded)
+  --variant NAME            raster, depth_bilateral, ... (rgb_bilateral)
+  --teacher NAME            sd15, ...; `peekaboo configs` lists all (embedded)
   --device NAME             cpu, cuda, cuda:1, mps (the best there is)
   -o, --output FOLDER       for the results (lightning_logs/version_N)
   --name NAME               lightning_logs/NAME for the results
