@@ -16,7 +16,7 @@ from .sources import Sources
 class ImageFolderSamples(Samples):
     """Every image of a folder with every prompt; images vary slowest."""
 
-    def __init__(self, images: str | list[str], prompts: list[str], recursive: bool) -> None:
+    def __init__(self, images: str | Path | list[str], prompts: list[str], recursive: bool) -> None:
         sources = Sources(images, recursive)
         self.folder, found = sources.folder, sources.images
         if sources.left_out:

@@ -41,15 +41,15 @@ class Input:
         Raises:
             ValueError, FileNotFoundError: for an image, a mask or a prompt that is wrong or missing.
         """
-        if self.image and self.prompt is None:
-            raise ValueError(f"prompt: expected what to segment in {self.image!r}, got none; say it: --model.prompt 'a dog'")
-        if not self.image or self.prompt is None:
+        if not self.image:
             raise ValueError("image, prompt: expected both for `fit`, e.g. `--model.image dog.jpg --model.prompt 'a dog'`")
+        file = bundled(self.image)
+        image = read_image(file)  # first: a wrong name is a nearer mistake than a prompt that is missing
+        if self.prompt is None:
+            raise ValueError(f"prompt: expected what to segment in {self.image!r}, got none; say it: --model.prompt 'a dog'")
         if self.scene:
             raise ValueError(f"scene: expected none for an image that is given, got {self.scene!r}")
         prompts = _texts(self.prompt, "prompt")
-        file = bundled(self.image)
-        image = read_image(file)
         pair = Sample("0", image, prompts[0], source=printable(file), content=content_of([file]))
         pairs = [replace(pair, id=str(i), prompt=prompt) for i, prompt in enumerate(prompts)]
         if self.mask:

@@ -32,8 +32,8 @@ class Sources:
         FileNotFoundError, ValueError: for a source that is none, or has no image.
     """
 
-    def __init__(self, sources: str | list[str], recursive: bool) -> None:
-        given = [sources] if isinstance(sources, str) else list(sources)
+    def __init__(self, sources: str | os.PathLike[str] | list[str], recursive: bool) -> None:
+        given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
         if not given:
             raise ValueError(f"images: expected {KINDS}, got none")
         self._recursive, self._left_out = recursive, [""]

@@ -257,7 +257,7 @@ def test_image_that_is_cut_off(refused: Callable[..., str], image_file: Path) ->
 
 def test_mask_of_another_size(refused: Callable[..., str], image_file: Path) -> None:
     Image.new("L", (10, 12)).save("other.png")
-    line = refused(f"--model.image={image_file}", "--model.mask=other.png")
+    line = refused(f"--model.image={image_file}", "--model.prompt=a bear", "--model.mask=other.png")
     assert line == "mask: expected the image's size 28 x 20, got 10 x 12 ('other.png')"
 
 
@@ -490,7 +490,7 @@ def test_an_inputs_mask_is_of_its_own_image_and_prompt(given: list[str], expecte
 
 def test_without_a_logger_a_run_has_a_folder_of_its_own(fit_arguments: Arguments, image_file: Path) -> None:
     Path("config.yaml").write_text("{}  # mine")
-    arguments = [*fit_arguments("raster.yaml"), f"--model.image={image_file}", "--trainer.logger=false"]
+    arguments = [*fit_arguments("raster.yaml"), f"--model.image={image_file}", "--model.prompt=a bear", "--trainer.logger=false"]
     assert main(arguments) == main(arguments) == 0
     assert Path("config.yaml").read_text() == "{}  # mine"
     for version in (0, 1):
@@ -514,7 +514,7 @@ def test_logging_can_be_off(fit_arguments: Arguments) -> None:
 def test_an_empty_ground_truth_is_refused(refused: Callable[..., str], tmp_path: Path, image_file: Path) -> None:
     with Image.open(image_file) as picture:
         Image.new("L", picture.size, 1).save(tmp_path / "truth.png")  # 0 and 1 instead of 0 and 255
-    message = refused(f"--model.image={image_file}", f"--model.mask={tmp_path / 'truth.png'}")
+    message = refused(f"--model.image={image_file}", "--model.prompt=a bear", f"--model.mask={tmp_path / 'truth.png'}")
     assert "expected at least one foreground pixel" in message and "truth.png" in message
 
 
