@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python cli.py fit --config depth_bilateral.yaml
+	$(BIN)/python cli.py fit --config rgb_bilateral.yaml
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest tests -n auto

@@ -23,7 +23,7 @@ import yaml
 from common import print_table, write_json
 
 import peekaboo
-from peekaboo.api import _config_file as config_file
+from peekaboo.command_line.names import find_config
 from peekaboo.data.benchmark import LOOK_SETS, SEEDS, LookSet, Scenes, Split
 from peekaboo.data.scenes import Kind, compose
 from peekaboo.evaluation.batching import SampleModule
@@ -57,7 +57,7 @@ def build(node: Any, folder: Path) -> Any:
 
 def load(config: str, folder: Path) -> SampleModule:
     """The method of a config with its embedded networks from ``folder``."""
-    node = yaml.safe_load(Path(config_file(config)).read_text())["model"]
+    node = yaml.safe_load(Path(find_config(config)).read_text())["model"]
     if not node["class_path"].endswith(".Segmenter"):
         return build(node, folder)
     arguments = node["init_args"]

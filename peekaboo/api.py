@@ -6,15 +6,15 @@ import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from .command_line.configs import ConfigFile, find_config, with_input
+from .command_line.configs import ConfigFile, with_input
 from .command_line.messages import one_line
+from .command_line.names import find_config, teacher_of
 from .data.base import Sample
 from .data.checks import check_unicode
 from .data.from_python import Picture, image_of, mask_of, source_of
@@ -24,6 +24,7 @@ from .evaluation.batching import SampleModule, best_device, check_precision, usa
 from .functional.random import pair_seeds
 from .functional.surroundings import float32_by_default
 from .optimisation.generator import Generator, members
+from .optimisation.segmenter import Segmenter
 from .results.generated import Generated
 from .results.result import Result
 from .starts import Given, Start
@@ -86,7 +87,7 @@ def load(
     parser.add_subclass_arguments((SampleModule, Generator), "model", required=True)
     for ignored in ("trainer", "data", "evaluation", "seed_everything", "ckpt_path", *_OF_COMMANDS):
         parser.add_argument(f"--{ignored}", type=Any)
-    arguments = [f"--config={_config_file(name)}" for name in (config, *overlays)]
+    arguments = [f"--config={find_config(name)}" for name in (config, *overlays)]
     arguments += [f"--model.{name.replace('__', '.')}={_as_yaml(value)}" for name, value in overrides.items()]
     try:
         parsed = parser.parse_args(with_input(arguments))
@@ -109,18 +110,8 @@ def _teacher(name: str) -> tuple[tuple[str, ...], dict[str, Any]]:
     Raises:
         ValueError: for a name that is none.
     """
-    if name == "embedded":
-        return (), {}
-    if Path(overlay := find_config(f"teachers/{name}.yaml")).is_file():
-        return (f"teachers/{name}",), {}
-    if "/" in name or "\\" in name or Path(name).expanduser().is_dir():
-        return (), {"loss__teacher__path": name}
-    known = sorted(file.stem for file in Path(find_config("teachers/sd15.yaml")).parent.glob("*.yaml"))
-    near = get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(
-        f"teacher: expected one of {', '.join(known)}, a folder, or a hub name OWNER/MODEL, got {name!r} (no {overlay}){hint}"
-    )
+    overlay, path = teacher_of(name)
+    return ((overlay,) if overlay else ()), ({} if path is None else {"loss__teacher__path": path})
 
 
 def _precision(asked: str | int | torch.dtype) -> str:
@@ -344,13 +335,6 @@ def _start(given: Any) -> Start | None:
         return given
     maps = given if isinstance(given, list) else [given]
     return Given([item.alpha if isinstance(item, Result) else item for item in maps])
-
-
-def _config_file(name: str) -> str:
-    path = find_config(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"config: expected the name of a config or a YAML file, got {name!r}")
-    return path
 
 
 def _as_yaml(value: Any) -> str:

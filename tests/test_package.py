@@ -236,7 +236,7 @@ def test_the_wheel_runs_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     code = (
-        "import peekaboo, sys; from peekaboo.command_line.configs import CONFIGS, find_config; from pathlib import Path;"
+        "import peekaboo, sys; from peekaboo.command_line.names import CONFIGS, find_config; from pathlib import Path;"
         "print(peekaboo.__file__, CONFIGS, Path(find_config('rgb_bilateral.yaml')).is_file())"
     )
     done = subprocess.run(

@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
-from .configs import as_text, named_configs, read_config
+from .configs import as_text
+from .names import named_configs, read_config
 
 #: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
 DATA_OF = {

@@ -1,11 +1,9 @@
-"""Configs by name; and how an input, whose parts belong together, is put together from configs and arguments."""
+"""How an input, whose parts belong together, is put together from configs and arguments."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import fields
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
@@ -13,18 +11,8 @@ from jsonargparse import ActionConfigFile, Namespace
 from ..data.checks import check_unicode
 from ..data.input import Input
 
-#: Beside the package in the repository, inside it in a wheel.
-CONFIGS = next(folder / "configs" for folder in Path(__file__).resolve().parents[1:3] if (folder / "configs").is_dir())
 INPUT = "model.init_args.input"
 PARTS = tuple(field.name for field in fields(Input))
-
-
-def find_config(argument: str) -> str:
-    """Looks a bare config name up in ``configs/``: ``depth_bilateral.yaml``, ``teachers/sd15.yaml``, ``--config=x.yaml``."""
-    prefix, name = ("--config=", argument[9:]) if argument.startswith("--config=") else ("", argument)
-    if name.endswith((".yaml", ".yml")) and not Path(name).exists() and (CONFIGS / name).exists():
-        return prefix + str(CONFIGS / name)
-    return argument
 
 
 class ConfigFile(ActionConfigFile):
@@ -108,29 +96,3 @@ def as_text(value: str, where: str) -> Any:
     if value.startswith(("#", "- ", "[")):
         return [value] if where.endswith("prompt") else f"./{value}"
     return value
-
-
-def named_configs(args: list[str]) -> list[str]:
-    """Returns the files of ``--config FILE``, ``--config=FILE`` and ``-c FILE``, in order.
-
-    >>> named_configs(["fit", "--config=a.yaml", "-c", "b.yaml"])
-    ['a.yaml', 'b.yaml']
-    """
-    found = []
-    for before, argument in pairwise(["", *args]):
-        if before in ("--config", "-c"):
-            found.append(argument)
-        elif argument.startswith(("--config=", "-c=")):
-            found.append(argument.split("=", 1)[1])
-    return found
-
-
-def read_config(config: str) -> dict[str, Any]:
-    """Reads a config file; empty where the parser will say what is wrong with it."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}

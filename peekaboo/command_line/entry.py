@@ -12,40 +12,28 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .help import help_for
 from .surroundings import prepare
 
-USAGE = """usage: {program} {{fit,test,predict}} --config NAME.yaml [--config OVERLAY.yaml ...] [--ARGUMENT VALUE ...]
-
-  fit      one image: a mask for each prompt, with pictures and TensorBoard events in lightning_logs/version_N;
-           or, with rgba.yaml and scene.yaml, images with transparency out of prompts alone
-  test     a data set with ground truth: a table of Prec@X and mIoU; the same command goes on where it was stopped
-  predict  a data set without: masks
-  study    a grid of runs: {program} study --config studies/NAME.yaml; table, figure and contact sheet of all of them
-  report   several runs of `test` in one table and plot: {program} report RUN... [--output FOLDER]
-  words    what the embedded teacher knows
-
-A bare NAME.yaml is looked up in configs/. Later configs and arguments win.
-
-  {program} fit --config depth_bilateral.yaml
-  {program} fit --config rgb_bilateral.yaml --model.image dog.jpg --model.prompt "a dog"
-  {program} fit --config rgba.yaml --model.prompt "a rocket"
-  {program} test --config rgb_bilateral.yaml --config data/scenes.yaml
-  {program} predict --config rgb_bilateral.yaml --data.images FOLDER --data.prompt "a dog"
-
-All arguments: {program} fit --help; of one class: {program} fit --model.help peekaboo.optimisation.segmenter.Segmenter
---version prints the version; --debug, or PEEKABOO_DEBUG=1, shows where an error came from."""
+SAMPLES_FAILED, NOTHING_FOUND = 3, 4  # exit codes
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the command line and returns its exit code: 0; 1 for a user's mistake that was explained; 3 if samples failed."""
+    """Runs the command line and returns its exit code.
+
+    0; 1 for a user's mistake that was explained; 3 if samples failed; 4 if all masks are empty.
+    """
     given = sys.argv[1:] if args is None else args
-    debug = "--debug" in given or os.environ.get("PEEKABOO_DEBUG", "0") not in ("", "0")
+    given, debug = _switch(given, "--debug")
+    given, verbose = _switch(given, "--verbose", "-v")
+    debug = debug or os.environ.get("PEEKABOO_DEBUG", "0") not in ("", "0")
     try:
-        return _command([argument for argument in given if argument != "--debug"])
+        return _command(given, verbose)
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:  # by a signal; Lightning makes a 1 of Ctrl-C
@@ -62,9 +50,20 @@ def main(args: list[str] | None = None) -> int:
         return 1
 
 
-def _command(args: list[str]) -> int:
-    if not args or args[0] in ("-h", "--help"):
-        print(USAGE.format(program=program()), flush=True)  # at once: the parser behind it imports for seconds
+def _switch(args: list[str], *names: str) -> tuple[list[str], bool]:
+    """Takes a switch that has no value out of the arguments; behind an option that waits for its value it is that value."""
+    found = [
+        place
+        for place, (before, argument) in enumerate(pairwise(["", *args]))
+        if argument in names and (not before.startswith("--model.") or "=" in before)
+    ]
+    return [argument for place, argument in enumerate(args) if place not in found], bool(found)
+
+
+def _command(args: list[str], verbose: bool) -> int:
+    page = help_for(args)
+    if page is not None:
+        print(page.format(program=program()), flush=True)  # at once: the parser behind it imports for seconds
         return 0
     if args[0] == "--version":
         print(f"peekaboo {__version__}")
@@ -77,6 +76,10 @@ def _command(args: list[str]) -> int:
         from . import words
 
         return words.main(args[1:])
+    if args[:1] == ["configs"]:
+        from . import listing
+
+        return listing.main(args[1:])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -86,8 +89,10 @@ def _command(args: list[str]) -> int:
         from . import study
 
         return study.main(args[1:])
-    evaluation = run(args).evaluation
-    return 3 if evaluation is not None and evaluation.failures else 0
+    done = run(args, verbose)
+    if done.evaluation is not None and done.evaluation.failures:
+        return SAMPLES_FAILED
+    return NOTHING_FOUND if done.nothing_found else 0
 
 
 def program() -> str:
@@ -147,12 +152,27 @@ def _let_own_classes_be_found() -> bool:
     return True
 
 
-def run(args: list[str]) -> Any:
-    """Builds the LightningCLI from arguments and runs its subcommand."""
-    from .configs import find_config, with_input
+def run(args: list[str], verbose: bool = False) -> Any:
+    """Builds the LightningCLI from arguments and runs its subcommand.
+
+    Args:
+        args: of the command line.
+        verbose: let Lightning tell what it does.
+    """
+    from .names import with_found_configs
+    from .quick import COMMANDS, expanded
+    from .screen import quiet, say_first_line
+    from .short import written_out
+
+    if args[0] not in COMMANDS and not args[0].startswith("--"):
+        args = expanded(args)
+    args = with_found_configs(written_out(["--help" if argument == "--help-all" else argument for argument in args]))
+    say_first_line(args)
+    from .configs import with_input
     from .parser import CommandLine
 
-    return CommandLine(with_input([find_config(a) for a in args]))
+    quiet(not verbose)
+    return CommandLine(with_input(args), verbose)
 
 
 class _NoTips(logging.Filter):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
+from collections.abc import Iterable
+
+from .names import did_you_mean
 
 _NOISE = re.compile(
     r"Does not validate against any of the Union subtypes|Subtypes: |Errors:$|Given value type|"
@@ -12,6 +17,35 @@ _KEY = re.compile(r'Parser key "([^"]+)":?')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':?")
 _TYPE = re.compile(r"Expected an? (?:<class '(?P<name>[^']+)'>|typing\.(?P<other>.+?))(?:\. Got value: (?P<value>.*))?$")
 _GIVEN = re.compile(r"Given value: (?P<value>.*)")
+
+
+_CLASS_OPTION = re.compile(r"'(?P<path>[\w.]+\.\w+)'.*?Option '(?P<option>\w+)' is not accepted", re.DOTALL)
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (?P<option>-[^\s=]+)")
+
+
+def suggestion(message: str, options: Iterable[str]) -> str:
+    """Returns what was probably meant where an option is not known, to be added to the parser's message; else nothing.
+
+    >>> suggestion("unrecognized arguments: --trainer.precison=32", ["--trainer.precision"])
+    "; did you mean '--trainer.precision'?"
+    >>> suggestion("'peekaboo.data.input.Input': Option 'imge' is not accepted", [])
+    "; did you mean 'image'?"
+    """
+    if found := _UNRECOGNIZED.search(message):
+        return did_you_mean(found["option"], options)
+    if found := _CLASS_OPTION.search(message):
+        return did_you_mean(found["option"], _arguments_of(found["path"]))
+    return ""
+
+
+def _arguments_of(path: str) -> list[str]:
+    """The constructor's arguments of a class, and those of an input that stand for themselves."""
+    module, _, name = path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+        return [*inspect.signature(kind.__init__).parameters, "image", "prompt", "mask"]
+    except Exception:  # the message says what is wrong
+        return []
 
 
 def one_line(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import set_dumper
+from jsonargparse import ArgumentError, set_dumper
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -17,13 +18,16 @@ from ..evaluation import Evaluation
 from ..evaluation.batching import SampleModule, best_device, check_precision, usable_precision
 from ..optimisation.checkpoint import find_checkpoint
 from ..optimisation.fitted import Fitted
+from ..results.bar import FitBar
 from ..results.board import MaskBoard
 from ..results.files import local_folder
-from ..results.saving import SaveResults, claim_version, run_folder
-from ..results.shown import Checked
+from ..results.saving import SaveResults, claim_folder, run_folder
+from ..results.shown import Checked, Shown
 from ..results.writing import write_text
 from .arguments import arrange
 from .configs import ConfigFile
+from .messages import one_line, suggestion
+from .short import NAMED, OF_DATA, OF_FIT, SHORT
 
 
 class _Dumper(yaml.SafeDumper):
@@ -65,8 +69,10 @@ class LoggedConfig(SaveConfigCallback):
 class CommandLine(LightningCLI):
     """`fit`, `test` and `predict`, with `--evaluation.*` beside `--model.*`, `--data.*` and `--trainer.*`."""
 
-    def __init__(self, args: list[str]) -> None:
+    def __init__(self, args: list[str], verbose: bool = False) -> None:
         self._asked = args[0] if args else None
+        self._saving = SaveResults()
+        own = {"callbacks": [MaskBoard(), self._saving], "enable_model_summary": verbose}
         super().__init__(
             LightningModule,
             parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in self.subcommands()}},
@@ -75,7 +81,7 @@ class CommandLine(LightningCLI):
             save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=False,
             auto_configure_optimizers=False,
-            trainer_defaults={"max_epochs": 1, "callbacks": [MaskBoard(), SaveResults()], "use_distributed_sampler": False},
+            trainer_defaults={"max_epochs": 1, "use_distributed_sampler": False, **own},
             args=arrange(args),
         )
 
@@ -91,11 +97,42 @@ class CommandLine(LightningCLI):
         Raises:
             ValueError, FileNotFoundError: for a checkpoint that is wrong or missing.
         """
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ArgumentError(None, one_line(str(error)) + suggestion(str(error), self._options())) from error
+        self._take_place()
         config = self.config.get("fit")
         if config is not None and config.ckpt_path is not None:
             config.ckpt_path = str(find_checkpoint(config.ckpt_path))
             config.weights_only = True  # nothing that could run
+
+    def _options(self) -> list[str]:
+        """Of the subcommand that was asked for, and short ones."""
+        parsers = self._subcommand_parsers.get(self._asked or "", None)
+        ours = [] if parsers is None else [option for action in parsers._actions for option in action.option_strings]
+        return [*ours, *SHORT, *OF_FIT, *NAMED] if self._asked == "fit" else [*ours, *SHORT, *OF_DATA, *NAMED]
+
+    def _take_place(self) -> None:
+        """Takes ``--output`` and ``--name`` out of the configuration: they are of one run, and not of those that repeat it.
+
+        Raises:
+            ValueError: for both, or for a name that is a path.
+        """
+        command = str(self.config.subcommand)  # not an attribute yet
+        config = self.config[command]
+        output, name = config.pop("output"), config.pop("name")
+        if output is not None and name is not None:
+            raise ValueError("output, name: expected one of them, got both")
+        if name is not None and (not name.strip() or Path(name).name != name):
+            raise ValueError(f"name: expected the name of a folder, got {name!r}; --output takes a path")
+        if command == "fit":
+            self._saving.output, self._saving.name = output, name
+        elif output is not None:
+            config.evaluation.folder = output
+        elif name is not None:
+            root = local_folder(config.trainer.default_root_dir or ".", "trainer.default_root_dir")
+            config.evaluation.folder = str(root / "runs" / command / name)
 
     def subcommands(self) -> dict[str, set[str]]:
         """Only what was asked for, since each costs the time of a parser; all of ours where that is none of them."""
@@ -103,6 +140,8 @@ class CommandLine(LightningCLI):
         return {self._asked: ours[self._asked]} if self._asked in ours else ours
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--output", type=str | None, default=None, help="Folder for the results.")
+        parser.add_argument("--name", type=str | None, default=None, help="Name of their folder, in the usual place.")
         if self._asked != "fit":  # which evaluates nothing, so that its arguments would be ignored
             parser.add_lightning_class_args(Evaluation, "evaluation")
 
@@ -110,6 +149,11 @@ class CommandLine(LightningCLI):
     def evaluation(self) -> Evaluation | None:
         """The run's evaluation; None in a fit."""
         return None if self.subcommand == "fit" else self.config_init[str(self.subcommand)].evaluation
+
+    @property
+    def nothing_found(self) -> bool:
+        """Whether all masks that were made are empty."""
+        return self._saving.nothing_found if self.evaluation is None else self.evaluation.nothing_found
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Says in this project's way what Lightning says about wrong arguments of its trainer.
@@ -132,7 +176,20 @@ class CommandLine(LightningCLI):
             callbacks = trainer.callbacks  # type: ignore[attr-defined]
             for double in [callback for callback in callbacks if isinstance(callback, kind)][1:]:
                 callbacks.remove(double)
+        self._saving = next(callback for callback in callbacks if isinstance(callback, SaveResults))
+        self._show_iterations(trainer)
         return trainer
+
+    def _show_iterations(self, trainer: Trainer) -> None:
+        """Puts the bar of a fit in the place of Lightning's, which counts epochs, and before what writes the results."""
+        theirs = trainer.progress_bar_callback
+        asked = self.config_init[str(self.subcommand)].trainer.callbacks or []
+        asked = asked if isinstance(asked, list) else [asked]
+        if theirs is None or theirs in asked or not isinstance(self.model, Shown) or self.subcommand != "fit":
+            return
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks.remove(theirs)
+        callbacks.insert(0, FitBar())
 
     def before_instantiate_classes(self) -> None:
         config = self.config[str(self.subcommand)]
@@ -167,8 +224,7 @@ class CommandLine(LightningCLI):
             self.model.check_input()
         elif isinstance(self.model, Checked):
             self.model.check_fit(self.datamodule, self.trainer)
-        if self.config.fit.trainer.logger in (None, True):
-            claim_version(self.trainer)
+        claim_folder(self.trainer, self._saving, self.config.fit.trainer.logger in (None, True))
 
     def before_test(self) -> None:
         """Gives the evaluation the configuration that repeats the run.

@@ -16,7 +16,8 @@ from ..studies.measures import Found, collect, table_csv, table_markdown
 from ..studies.runner import Launch, launch, run_cells
 from ..studies.sheet import draw_sheet
 from ..studies.study import Cell, Study, option, read_study
-from .configs import find_config, read_config, with_input
+from .configs import with_input
+from .names import find_config, read_config, with_found_configs
 
 EPILOGUE = """All other arguments are handed to every cell: --data.single 2, --trainer.precision 32-true, ...; a second --config
 is laid over every cell. Cells are runs of their own: `--cell K` runs one of them, as a job of an array does."""
@@ -112,10 +113,7 @@ def _folder(study: Study, further: list[str], output: str | None) -> StudyFolder
 
 
 def _content(name: str) -> dict[str, Any]:
-    file = find_config(name)
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"study: expected the name of a config or a YAML file, got {name!r}")
-    return read_config(file)
+    return read_config(find_config(name))
 
 
 def _chosen(folder: StudyFolder, asked: list[int] | None) -> list[Cell]:
@@ -157,7 +155,7 @@ def check_cells(folder: StudyFolder, cells: list[Cell]) -> None:
     for cell in cells:
         arguments = [part for part in folder.arguments(cell) if not part.startswith("--ckpt_path=")]
         try:
-            Check(with_input([find_config(part) for part in arguments]))
+            Check(with_input(with_found_configs(arguments)))
         except Understood:
             continue
         except (ArgumentError, ValueError) as error:

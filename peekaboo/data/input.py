@@ -41,13 +41,15 @@ class Input:
         Raises:
             ValueError, FileNotFoundError: for an image, a mask or a prompt that is wrong or missing.
         """
-        if not self.image or self.prompt is None:
+        if not self.image:
             raise ValueError("image, prompt: expected both for `fit`, e.g. `--model.image dog.jpg --model.prompt 'a dog'`")
+        file = bundled(self.image)
+        image = read_image(file)  # first: a wrong name is a nearer mistake than a prompt that is missing
+        if self.prompt is None:
+            raise ValueError(f"prompt: expected what to segment in {self.image!r}, got none; say it: --model.prompt 'a dog'")
         if self.scene:
             raise ValueError(f"scene: expected none for an image that is given, got {self.scene!r}")
         prompts = _texts(self.prompt, "prompt")
-        file = bundled(self.image)
-        image = read_image(file)
         pair = Sample("0", image, prompts[0], source=printable(file), content=content_of([file]))
         pairs = [replace(pair, id=str(i), prompt=prompt) for i, prompt in enumerate(prompts)]
         if self.mask:
@@ -75,17 +77,21 @@ class Input:
         return prompts, scenes
 
     def over(self, before: Input | None) -> Input:
-        """Returns this input with what it leaves open taken from another: a mask only where image and prompt are the other's.
+        """Returns this input with what it leaves open taken from another, of which a prompt is of its image, and a mask of both.
 
         >>> Input(prompt="a bear").over(Input("a.png", "an apple", "apple.png"))
         Input(image='a.png', prompt='a bear', mask=None, foreground=None, scene=None)
+        >>> Input("b.png").over(Input("a.png", "an apple", "apple.png"))
+        Input(image='b.png', prompt=None, mask=None, foreground=None, scene=None)
         """
         if before is None:
             return self
         same = self.image is None and self.prompt is None and self.mask is None  # an empty text is a change, too
+        of_another = bool(self.image and before.image) and self.image != before.image
+        prompt = None if of_another else before.prompt
         return Input(
             before.image if self.image is None else self.image,
-            before.prompt if self.prompt is None else self.prompt,
+            prompt if self.prompt is None else self.prompt,
             before.mask if same else self.mask,
             before.foreground if same and self.foreground is None else self.foreground,
             before.scene if same and self.scene is None else self.scene,

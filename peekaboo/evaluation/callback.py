@@ -17,9 +17,10 @@ from ..identity import digest
 from ..results.drawing import to_picture
 from ..results.files import local_folder, to_16_bit
 from ..results.interruption import Interrupted, Interruption, forward
+from ..results.latest import link_latest
 from ..results.ranks import once
 from ..results.records import command, versions
-from ..results.result import Result
+from ..results.result import EMPTY, Result
 from ..results.writing import write_json, write_text
 from .batching import SampleModule
 from .continuing import finished, provenance
@@ -33,6 +34,8 @@ from .rows import failed_row, make_row
 from .runs import command_config, identity_of
 from .sheet import contact_sheet
 from .tables import samples_csv, summarise, table
+
+SHOWN = 5  # empty masks that are named on the terminal
 
 
 class Evaluation(Callback):
@@ -59,6 +62,7 @@ class Evaluation(Callback):
 
     Attributes:
         failures: why samples failed, by id, when a run is over.
+        nothing_found: whether all masks of a `predict` that is over are empty.
     """
 
     config_yaml: str | None = None  # set by the command line, which knows more than model and data
@@ -90,6 +94,7 @@ class Evaluation(Callback):
         asked = {"coco_rle": coco_rle, "coco_polygons": coco_polygons, "yolo": yolo, "labelme": labelme}
         self.exports = [name for name, wanted in asked.items() if wanted]
         self.failures: dict[str, str] = {}
+        self.nothing_found = False
         self._run: RunFolder | None = None
 
     # ---- beginning -----------------------------------------------------------------------------------------------------
@@ -117,6 +122,8 @@ class Evaluation(Callback):
         identity = identity_of(self.stage, pl_module, data, self.precision)
         run = RunFolder(self._place(trainer, identity), identity)
         data.finished = once(trainer, lambda: self._open(trainer, run))
+        if self.folder is None and trainer.is_global_zero:
+            link_latest(local_folder(trainer.default_root_dir, "trainer.default_root_dir"), run.path)
         self._run = run
         ids = data.ids()
         if pl_module.frame_by_frame:
@@ -276,6 +283,11 @@ class Evaluation(Callback):
         if self.contact_sheet:
             contact_sheet(folder, self.data, rows, self.contact_sheet, self.module.threshold)
         done = len(rows) - len(metrics["failed"])
+        empty = [row["id"] for row in rows if row.get("mask_fraction", 1) < EMPTY]
+        if self.stage == "predict" and empty:
+            self.nothing_found = len(empty) == done
+            named = ", ".join(empty[:SHOWN]) + (" ..." if empty[SHOWN:] else "")
+            print(f"\n{len(empty)} of {done} masks are empty: nothing was found in {named}")
         each = f"{1000 * metrics['seconds_per_sample']:.0f} ms each"
         print(f"\n{done} of {len(ids)} samples in {metrics['seconds']:.1f} s, {each}; results in {folder.path}")
         for name, reason in metrics["failed"].items():

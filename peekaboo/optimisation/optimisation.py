@@ -270,6 +270,7 @@ class Optimisation:
         alpha = self.opacity()
         values = {f"loss/{name}": term.mean() for name, term in self.last_terms.items()}
         values["alpha/mean"] = alpha.mean()
+        values["mask/area"] = (alpha > fixed_threshold(self.settings.threshold)).float().mean()
         values["gradient_norm"] = self.guard.norm
         values["skipped_steps"] = self.guard.skipped.sum()
         found = {name: float(value) for name, value in values.items()}

@@ -10,13 +10,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from .shown import Shown
 
-ON_THE_BAR = {"loss/total": "total", "iou": "iou"}
+ON_THE_BAR = {"mask/area": "area", "iou": "iou"}  # what :class:`peekaboo.results.bar.FitBar` shows
 
 
 class MaskBoard(Callback):
     """Writes scalars and pictures of a fit to TensorBoard.
 
-    Scalars, every ``trainer.log_every_n_steps``: ``loss/total``, ``loss/loss``, ``loss/penalty``, ``alpha/mean``,
+    Scalars, every ``trainer.log_every_n_steps``: ``loss/total``, ``loss/loss``, ``loss/penalty``, ``alpha/mean``, ``mask/area``,
     ``gradient_norm``, ``iterations_per_second``, ``skipped_steps``, and ``iou`` with a ground truth. Pictures: ``alpha``,
     ``mask``, ``overlay`` and ``composite/black|white|green``.
 

@@ -91,7 +91,9 @@ def describe(result: Result) -> dict[str, Any]:
         "iou": result.iou,
         "otsu_threshold": otsu,
         "iou_otsu": result.iou_at(otsu),
-        "mask_fraction": float(result.mask.float().mean()),
+        "mask_fraction": result.area,
+        "empty": result.empty,
+        "full": result.full,
         "mean_alpha": float(result.alpha.mean()),
     }
 

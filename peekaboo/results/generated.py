@@ -16,6 +16,7 @@ from ..functional.edges import spread_colours
 from ..functional.framing import resize
 from .drawing import checkerboard, to_picture
 from .files import to_16_bit
+from .summary import shown
 from .writing import write_json, write_picture
 
 FRAME_SIDE = 128  # of a time-lapse
@@ -61,13 +62,17 @@ class Generated:
         area = {"area": float((self.alpha > 0.5).float().mean()), "half_transparent": float(half)}
         return {**self.record, **own, **area, "mean_alpha": float(self.alpha.mean())}
 
-    def summary(self, folder: Path) -> str:
-        """Returns the line that ends a run."""
-        record = self.record
-        return (
-            f"{self.prompt!r}, seed {record['seed']}: {record['iterations']} iterations in {record['seconds']:.1f} s, "
-            f"alpha covers {float((self.alpha > 0.5).float().mean()):.1%}; pictures in {folder}"
-        )
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to see: no pixel is half opaque."""
+        return not bool((self.alpha > 0.5).any())
+
+    def summary(self, folder: Path, iterations: int) -> list[str]:
+        """Returns the lines that end a run: what it shows, what it took, and which file to open."""
+        record, area = self.record, float((self.alpha > 0.5).float().mean())
+        made = f"nothing made for {self.prompt!r}: the image is transparent" if self.empty else f"made {self.prompt!r}"
+        took = f"seed {record['seed']}, {record['iterations']} of {iterations} iterations, {record['seconds']:.1f} s"
+        return [f"{made}, alpha covers {area:.1%}", took, shown(folder / "image.png")]
 
     def save(self, folder: str | Path) -> Path:
         """Writes the files.

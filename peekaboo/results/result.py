@@ -20,6 +20,7 @@ from .drawing import label_of, outlined, side_by_side, to_picture
 from .finish import Finish
 
 Threshold = float | Literal["otsu"]
+EMPTY, FULL = 0.001, 0.99  # shares of an image beyond which a mask says nothing
 
 
 def fixed_threshold(threshold: Threshold) -> float:
@@ -59,6 +60,21 @@ class Result:
     def mask(self) -> Tensor:
         """(H, W) bool: alpha above the threshold."""
         return self.alpha > self.threshold
+
+    @property
+    def area(self) -> float:
+        """Share of the image that the mask covers, in [0, 1]."""
+        return float(self.mask.double().mean())
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found: the mask covers less than a thousandth of the image."""
+        return self.area < EMPTY
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing was set apart: the mask covers more than 99 % of the image."""
+        return self.area > FULL
 
     @property
     def iou(self) -> float | None:
@@ -167,18 +183,11 @@ class Result:
         side_by_side(self).save(content, "png")
         return content.getvalue()
 
-    def summary(self, folder: Path) -> str:
-        """Returns the line that ends a run."""
-        record = self.record
-        quality = "" if self.iou is None else f", IoU {self.iou:.3f}"
-        sure = f", confidence {record['confidence']:.2f}" if record.get("confidence") is not None else ""
-        covers = f"mask covers {float(self.mask.float().mean()):.1%}"
-        if record.get("rejected"):
-            covers = f"mask is empty, below min_confidence {record['min_confidence']}"
-        return (
-            f"{self.prompt!r}: {record['iterations']} iterations in {record['seconds']:.1f} s, "
-            f"{covers}{quality}{sure}; pictures in {folder}"
-        )
+    def summary(self, folder: Path, iterations: int) -> list[str]:
+        """Returns the lines that end a run of at most so many iterations; see :func:`peekaboo.results.summary.summary`."""
+        from .summary import summary
+
+        return summary(self, folder, iterations)
 
 
 def make_result(image: Tensor, prompt: str, alpha: Tensor, threshold: Threshold, **rest: Any) -> Result:

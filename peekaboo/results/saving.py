@@ -16,12 +16,14 @@ from ..data.names import slug
 from .drawing import all_of
 from .files import local_folder
 from .interruption import Interrupted, Interruption, stops
+from .latest import link_latest
 from .lock import RunLock
 from .ranks import once
 from .result import Result
 from .shown import Shown
 from .writing import write_picture
 
+OWN_FILES = ("mask.png", "alpha.png", "cutout.png", "overlay.png", "config.yaml")
 AGREE_EVERY = 10  # steps of several processes between two questions whether one of them is to stop
 
 
@@ -40,21 +42,54 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 @rank_zero_only
-def claim_version(trainer: Trainer) -> None:
-    """Makes the folder of a fit, so that another that starts at the same moment takes the next number.
+def claim_folder(trainer: Trainer, saving: SaveResults, numbered: bool) -> None:
+    """Makes the folder of a fit: the one that was asked for, or else the next number's, which no other fit takes meanwhile.
 
     Args:
-        trainer: whose logger numbers its runs by itself.
+        trainer: of the fit.
+        saving: where it says which folder was asked for.
+        numbered: whether the trainer's loggers are its own, and follow.
+
+    Raises:
+        ValueError: for a name that another run has, or a folder with files of others.
     """
-    for place, logger in enumerate(trainer.loggers):
-        while isinstance(logger, TensorBoardLogger | CSVLogger):
-            folder = local_folder(logger.log_dir, "trainer.default_root_dir")
-            try:
-                folder.mkdir(parents=True)
-                break
-            except FileExistsError:  # since it was counted
-                logger = type(logger)(trainer.default_root_dir, name="lightning_logs")
-                trainer.loggers = [*trainer.loggers[:place], logger, *trainer.loggers[place + 1 :]]
+    root = local_folder(trainer.default_root_dir, "trainer.default_root_dir")
+    if saving.name is not None:
+        saving.output = root / "lightning_logs" / saving.name
+        if saving.output.exists():
+            raise ValueError(f"name: expected a new one, got {saving.name!r}, which {str(saving.output)!r} has already")
+    if saving.output is not None:
+        saving.output = folder = local_folder(saving.output, "output")
+        _check_ours(folder)
+        if numbered:
+            trainer.loggers = [_logging_to(folder, logger) for logger in trainer.loggers]
+    elif numbered:
+        trainer.loggers = [_numbered(root, logger) for logger in trainer.loggers]
+
+
+def _check_ours(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output: expected a folder, got the file {str(folder)!r}")
+    theirs = [name for name in OWN_FILES if (folder / name).exists()]
+    if theirs and not (folder / "result.json").is_file():
+        raise ValueError(f"output: expected a folder without files of others, got {str(folder)!r} with {', '.join(theirs)}")
+
+
+def _logging_to(folder: Path, logger: Any) -> Any:
+    own = isinstance(logger, TensorBoardLogger | CSVLogger)
+    return type(logger)(folder.parent, name="", version=folder.name) if own else logger
+
+
+def _numbered(root: Path, logger: Any) -> Any:
+    """Takes the next number again where another fit has just taken it."""
+    while isinstance(logger, TensorBoardLogger | CSVLogger):
+        folder = local_folder(logger.log_dir, "trainer.default_root_dir")
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:  # since it was counted
+            logger = type(logger)(root, name="lightning_logs")
+    return logger
 
 
 class SaveResults(Callback):
@@ -63,8 +98,15 @@ class SaveResults(Callback):
     ``checkpoints/last.ckpt`` is written when a signal ends the fit (see :mod:`.interruption`), and from time to time before
     that, since nothing can be written when a process is killed or its machine is lost.
 
+    Its last lines on standard output say what was found, how good it is, and which file to open.
+
     Args:
         checkpoint_every: seconds between two checkpoints; None for none but the interrupted fit's.
+
+    Attributes:
+        output: folder of the fit, in the place of ``lightning_logs/version_N``; None for that.
+        name: of a folder in ``lightning_logs``; None for a number.
+        nothing_found: whether all masks of the fit that ended are empty.
     """
 
     def __init__(self, checkpoint_every: float | None = 60.0) -> None:
@@ -72,14 +114,19 @@ class SaveResults(Callback):
             raise ValueError(f"checkpoint_every: expected seconds, 0 or more, or null, got {checkpoint_every}")
         self.checkpoint_every = checkpoint_every
         self.folder: Path | None = None
+        self.nothing_found = False
+        self.output: str | Path | None = None
+        self.name: str | None = None
         self._lock: RunLock | None = None
         self._written = True  # before a fit starts there is nothing to write
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit" or not isinstance(pl_module, Shown):
             return
-        self.folder = folder = run_folder(trainer)
+        self.folder = folder = run_folder(trainer) if self.output is None else local_folder(self.output, "output")
         once(trainer, lambda: self._take(folder))
+        if (self.output is None or self.name is not None) and trainer.is_global_zero:
+            link_latest(local_folder(trainer.default_root_dir, "trainer.default_root_dir"), folder)
         checkpoints = trainer.checkpoint_callback
         if isinstance(checkpoints, ModelCheckpoint) and checkpoints.dirpath is None:
             checkpoints.dirpath = str(folder / "checkpoints")  # a trainer without a logger would take the working directory's
@@ -163,10 +210,13 @@ class SaveResults(Callback):
         results = module.results(trainer.global_step)
         if len(masks := [result for result in results if isinstance(result, Result)]) > 1:
             write_picture(self.folder / "all.png", all_of(masks))
-        for i, result in enumerate(results):
+        places = [self.folder / f"{i}_{slug(result.prompt)}" for i, result in enumerate(results)]
+        places = places if len(results) > 1 else [self.folder]
+        for result, place in zip(results, places, strict=True):
             result.record["interrupted"] = trainer.interrupted
-            place = self.folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else self.folder
             result.save(place)
-            rank_zero_info(result.summary(place))
             if result.record["skipped_steps"]:
                 rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
+        self.nothing_found = all(result.empty for result in results)
+        for result, place in zip(results, places, strict=True):
+            print("\n".join(result.summary(place, module.iterations)), flush=True)

@@ -20,8 +20,17 @@ class Kept(Protocol):
     def prompt(self) -> str:
         """What it is of."""
 
-    def summary(self, folder: Path) -> str:
-        """Returns the line that ends a run."""
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it."""
+
+    def summary(self, folder: Path, iterations: int) -> list[str]:
+        """Returns the lines that end a run: what it is, how good, and which file to open.
+
+        Args:
+            folder: where it was saved.
+            iterations: that the run could have had.
+        """
 
     def save(self, folder: str | Path) -> Path:
         """Writes its files and returns the folder."""

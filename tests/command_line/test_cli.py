@@ -22,9 +22,10 @@ from torch import Tensor
 
 import peekaboo
 from peekaboo.command_line import entry
-from peekaboo.command_line.configs import find_config, with_input
+from peekaboo.command_line.configs import with_input
 from peekaboo.command_line.entry import explain, main, script
 from peekaboo.command_line.messages import one_line
+from peekaboo.command_line.names import find_config, with_found_configs
 from peekaboo.command_line.parser import CommandLine
 from peekaboo.losses import ScoreDistillation
 from peekaboo.optimisation.optimisation import Settings
@@ -57,12 +58,17 @@ def test_help_is_quick() -> None:
         [sys.executable, str(ROOT / "cli.py"), "--help"], capture_output=True, text=True, timeout=120, check=True
     )
     assert time.perf_counter() - start < 8
-    for word in ("fit", "test", "predict", "--config depth_bilateral.yaml"):
+    for word in ("fit", "test", "predict", "configs", 'cli.py dog.jpg "a dog"'):
         assert word in done.stdout
 
 
 def test_help_of_fit_lists_the_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80  # one screen
+    for option in ("--image", "--prompt", "--teacher", "--iterations", "--output", "--model.penalty", "--help-all"):
+        assert option in "\n".join(lines)
+    assert main(["fit", "--help-all"]) == 0
     assert "--trainer.precision" in capsys.readouterr().out
 
 
@@ -174,7 +180,7 @@ def test_version_and_the_way_it_was_called(capsys: pytest.CaptureFixture[str], m
     ):
         monkeypatch.setattr(sys, "argv", [called])
         main([])
-        assert capsys.readouterr().out.startswith(f"usage: {shown} {{fit,test,predict}} --config")
+        assert capsys.readouterr().out.startswith(f"usage: {shown} IMAGE... PROMPT...")
 
 
 def test_report_and_words_are_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,7 +257,7 @@ def test_image_that_is_cut_off(refused: Callable[..., str], image_file: Path) ->
 
 def test_mask_of_another_size(refused: Callable[..., str], image_file: Path) -> None:
     Image.new("L", (10, 12)).save("other.png")
-    line = refused(f"--model.image={image_file}", "--model.mask=other.png")
+    line = refused(f"--model.image={image_file}", "--model.prompt=a bear", "--model.mask=other.png")
     assert line == "mask: expected the image's size 28 x 20, got 10 x 12 ('other.png')"
 
 
@@ -296,7 +302,7 @@ def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
             "model: class_path 'peekaboo.optimisation.segmenter.Segmenter': Option 'nonsense' is not accepted",
         ),
         ("--nonsense=3", "unrecognized arguments: --nonsense=3"),
-        ("--config=nowhere.yaml", "config: File does not exist: "),
+        ("--config=nowhere.yaml", "config: expected the name of a config or a YAML file, got 'nowhere.yaml'; `peekaboo configs`"),
         ("--model.loss.t_min=2000", "t_min, t_max: expected 0 <= t_min <= t_max <= 999, got 2000, 400"),
         ("--trainer.devices=none", "trainer: `devices` selected with"),
         ("--trainer.devices=0", "trainer: `Trainer(devices="),
@@ -329,7 +335,7 @@ def test_broken_yaml(refused: Callable[..., str]) -> None:
 
 def test_no_config_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit"]) == 1
-    assert "error: the following arguments are required: fit.model" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: model: expected --variant NAME or --config NAME")
 
 
 # ---- the machine ---------------------------------------------------------------------------------------------------------
@@ -422,9 +428,14 @@ def test_any_image_works_and_its_mask_has_its_size(fit_arguments: Arguments, nam
 
 
 def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
-    assert find_config("raster.yaml") == str(ROOT / "configs" / "raster.yaml")
-    assert find_config("--config=teachers/sd15.yaml") == f"--config={ROOT / 'configs' / 'teachers' / 'sd15.yaml'}"
-    assert find_config("nowhere.yaml") == "nowhere.yaml"
+    for name in ("raster", "raster.yaml", "configs/raster.yaml"):
+        assert find_config(name) == str(ROOT / "configs" / "raster.yaml")
+    found = str(ROOT / "configs" / "teachers" / "sd15.yaml")
+    given = ["fit", "--config=teachers/sd15", "-c", "teachers/sd15.yaml", "--model.prompt", "raster.yaml"]
+    assert with_found_configs(given) == ["fit", f"--config={found}", "-c", found, "--model.prompt", "raster.yaml"]
+    for wrong, meant in (("rgb_bilatral", "rgb_bilateral"), ("sd15.yaml", "teachers/sd15")):
+        with pytest.raises(FileNotFoundError, match=f"did you mean '{meant}'"):
+            find_config(wrong)
     Path("raster.yaml").touch()
     assert find_config("raster.yaml") == "raster.yaml"
 
@@ -438,10 +449,10 @@ def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
         (["whole", "mask"], ("a.png", "a", "u.png")),
         (["whole", "of_class"], ("a.png", "a", "t.png")),
         (["of_class", "other", "mask"], ("b.png", "b", "u.png")),
-        (["whole", "--model.image", "x.png"], ("x.png", "a", None)),
+        (["whole", "--model.image", "x.png"], ("x.png", None, None)),
         (["whole", "--model.prompt=x"], ("a.png", "x", None)),
         (["whole", "--model.init_args.input.prompt=x"], ("a.png", "x", None)),
-        (["whole", "--model.image=x.png", "--model.mask=y.png"], ("x.png", "a", "y.png")),
+        (["whole", "--model.image=x.png", "--model.mask=y.png"], ("x.png", None, "y.png")),
         (["whole", "--model.mask", "y.png"], ("a.png", "a", "y.png")),
         (["whole", "--model.mask=null"], ("a.png", "a", "")),
         (["whole", '--model.prompt=["x", "a: y"]'], ("a.png", ["x", "a: y"], None)),
@@ -449,7 +460,7 @@ def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
         (["whole", "--model.prompt", "1e5"], ("a.png", "1e5", None)),
         (["whole", "--model.prompt", '"quoted"'], ("a.png", '"quoted"', None)),
         (["whole", "--model.prompt=x", "--model.prompt", "y"], ("a.png", ["x", "y"], None)),
-        (["whole", "--model.image", "~x.png"], ("~x.png", "a", None)),
+        (["whole", "--model.image", "~x.png"], ("~x.png", None, None)),
         (["whole", "--model.prompt", "[not a list"], ("a.png", "[not a list", None)),
     ],
 )
@@ -473,13 +484,13 @@ def test_an_inputs_mask_is_of_its_own_image_and_prompt(given: list[str], expecte
 
     arguments = [f"--config={one}.yaml" if one in texts else one for one in given]
     with pytest.raises(KeyboardInterrupt):
-        Stopped(with_input([*(find_config(a) for a in fit_arguments("raster.yaml")), *arguments]))
+        Stopped(with_input([*with_found_configs(fit_arguments("raster.yaml")), *arguments]))
     assert (seen[0].image, seen[0].prompt, seen[0].mask) == expected
 
 
 def test_without_a_logger_a_run_has_a_folder_of_its_own(fit_arguments: Arguments, image_file: Path) -> None:
     Path("config.yaml").write_text("{}  # mine")
-    arguments = [*fit_arguments("raster.yaml"), f"--model.image={image_file}", "--trainer.logger=false"]
+    arguments = [*fit_arguments("raster.yaml"), f"--model.image={image_file}", "--model.prompt=a bear", "--trainer.logger=false"]
     assert main(arguments) == main(arguments) == 0
     assert Path("config.yaml").read_text() == "{}  # mine"
     for version in (0, 1):
@@ -503,7 +514,7 @@ def test_logging_can_be_off(fit_arguments: Arguments) -> None:
 def test_an_empty_ground_truth_is_refused(refused: Callable[..., str], tmp_path: Path, image_file: Path) -> None:
     with Image.open(image_file) as picture:
         Image.new("L", picture.size, 1).save(tmp_path / "truth.png")  # 0 and 1 instead of 0 and 255
-    message = refused(f"--model.image={image_file}", f"--model.mask={tmp_path / 'truth.png'}")
+    message = refused(f"--model.image={image_file}", "--model.prompt=a bear", f"--model.mask={tmp_path / 'truth.png'}")
     assert "expected at least one foreground pixel" in message and "truth.png" in message
 
 

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from peekaboo.command_line.configs import find_config
 from peekaboo.command_line.entry import main, run
 from peekaboo.command_line.parser import CommandLine
 from peekaboo.data.benchmark import ScenesData
@@ -33,7 +32,7 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """The merged configuration of a command, without building or running anything."""
     monkeypatch.setattr(CommandLine, "instantiate_classes", lambda self: None)
     monkeypatch.setattr(CommandLine, "_run_subcommand", lambda self, subcommand: None)
-    return run([find_config(argument) for argument in arguments]).config["fit"]
+    return run(arguments).config["fit"]
 
 
 def test_the_six_variants_are_there() -> None:

@@ -118,7 +118,7 @@ def test_a_run_without_a_logger_has_a_folder_of_its_own(fit: list[str], more: li
     before = {*Path().iterdir()}
     assert main([*fit, *more]) == 0
     assert main([*fit, *more]) == 0
-    assert {*Path().iterdir()} - before == {Path("lightning_logs")}
+    assert {*Path().iterdir()} - before == {Path("lightning_logs"), Path("runs")}
     assert all(file.read_text() == "mine" for file in mine.values())
     assert len(list(Path("lightning_logs").glob("version_*/mask.png"))) == 2
 

@@ -20,8 +20,8 @@ from conftest import ROOT, SIDE
 from PIL import Image
 
 from peekaboo.command_line import study as command
-from peekaboo.command_line.configs import CONFIGS, read_config
 from peekaboo.command_line.entry import main
+from peekaboo.command_line.names import CONFIGS, read_config
 from peekaboo.results.interruption import Interrupted
 from peekaboo.studies.figure import draw
 from peekaboo.studies.folder import StudyFolder
