@@ -17,6 +17,7 @@ from .drawing import all_of
 from .files import local_folder
 from .interruption import Interrupted, Interruption, stops
 from .lock import RunLock
+from .loggers import TensorBoard, tell_results
 from .ranks import once
 from .result import Result
 from .shown import Shown
@@ -44,7 +45,7 @@ def claim_version(trainer: Trainer) -> None:
     """Makes the folder of a fit, so that another that starts at the same moment takes the next number.
 
     Args:
-        trainer: whose logger numbers its runs by itself.
+        trainer: whose logger numbers its runs by itself; one of TensorBoard's is replaced by ours.
     """
     for place, logger in enumerate(trainer.loggers):
         while isinstance(logger, TensorBoardLogger | CSVLogger):
@@ -54,7 +55,9 @@ def claim_version(trainer: Trainer) -> None:
                 break
             except FileExistsError:  # since it was counted
                 logger = type(logger)(trainer.default_root_dir, name="lightning_logs")
-                trainer.loggers = [*trainer.loggers[:place], logger, *trainer.loggers[place + 1 :]]
+        if isinstance(logger, TensorBoardLogger):
+            logger = TensorBoard(trainer.default_root_dir, "lightning_logs", logger.version)
+        trainer.loggers = [*trainer.loggers[:place], logger, *trainer.loggers[place + 1 :]]
 
 
 class SaveResults(Callback):
@@ -163,6 +166,7 @@ class SaveResults(Callback):
         results = module.results(trainer.global_step)
         if len(masks := [result for result in results if isinstance(result, Result)]) > 1:
             write_picture(self.folder / "all.png", all_of(masks))
+        tell_results(trainer.loggers, results, trainer.global_step)
         for i, result in enumerate(results):
             result.record["interrupted"] = trainer.interrupted
             place = self.folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else self.folder
