@@ -14,7 +14,10 @@ from peekaboo.command_line.entry import run
 from peekaboo.command_line.parser import CommandLine
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("choosing", "stable_diffusion", "loggers"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("choosing", "stable_diffusion", "loggers", "generation")),
+]
 PLACEHOLDERS = {"$penalty": "0.1", "mine.Ellipse": "peekaboo.alphas.Raster"}
 
 
@@ -41,7 +44,7 @@ def test_a_command_is_understood(command: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_knobs_of_the_table_are_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     knobs = re.findall(r"`(--model\.[^`]+ [^`]+)`", (ROOT / "docs" / "choosing.md").read_text())
-    assert len(knobs) >= 10
+    assert len(knobs) >= 8
     model = understood(["fit", "--config", "rgb_bilateral.yaml", *shlex.split(" ".join(knobs))], monkeypatch).model.init_args
     assert (model.threshold, model.alpha.init_args.tolerance, model.loss.init_args.noise_samples) == ("otsu", 0.1, 4)
 

@@ -166,7 +166,6 @@ class SaveResults(Callback):
         results = module.results(trainer.global_step)
         if len(masks := [result for result in results if isinstance(result, Result)]) > 1:
             write_picture(self.folder / "all.png", all_of(masks))
-        tell_results(trainer.loggers, results, trainer.global_step)
         for i, result in enumerate(results):
             result.record["interrupted"] = trainer.interrupted
             place = self.folder / f"{i}_{slug(result.prompt)}" if len(results) > 1 else self.folder
@@ -174,3 +173,4 @@ class SaveResults(Callback):
             rank_zero_info(result.summary(place))
             if result.record["skipped_steps"]:
                 rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
+        tell_results(trainer.loggers, results, trainer.global_step)
