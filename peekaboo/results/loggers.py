@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def show_pictures(logger: Logger, name: str, pictures: Tensor, step: int) -> Non
             write_picture(folder / f"{step:05}.png", picture)
 
 
-def tell_results(loggers: Iterable[Logger], results: list[Any], step: int) -> None:
+def tell_results(loggers: Iterable[Logger], results: Sequence[Any], step: int) -> None:
     """Tells loggers what came of a fit: the measures by which its runs are compared, and a table with a row a prompt.
 
     Args:
@@ -176,7 +176,7 @@ def tell_results(loggers: Iterable[Logger], results: list[Any], step: int) -> No
         logger.log_metrics(means, step)
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("result", "\n".join(table), step)
-            _compare(logger, logger.hparams, ended=True)
+            _compare(logger, dict(logger.hparams), ended=True)  # type: ignore[call-overload, arg-type]
 
 
 def _measures(result: Any) -> dict[str, float]:

@@ -134,7 +134,8 @@ def test_two_loggers_are_told_the_same(fit_arguments: Callable[[str], list[str]]
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "configs" / "loggers").glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_config_names_a_logger_that_takes_its_arguments(config: Path) -> None:
+def test_every_config_names_a_logger_that_takes_its_arguments(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     asked = yaml.safe_load(config.read_text())["trainer"]["logger"]
     kinds = {"TensorBoard": TensorBoard, "CSVLogger": CSVLogger, "WandbLogger": WandbLogger, "MLFlowLogger": MLFlowLogger}
     for logger in asked if isinstance(asked, list) else [asked]:
