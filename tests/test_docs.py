@@ -16,7 +16,7 @@ from peekaboo.command_line.parser import CommandLine
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("choosing", "stable_diffusion", "loggers", "generation")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("choosing", "stable_diffusion", "loggers")),
 ]
 PLACEHOLDERS = {"$penalty": "0.1", "mine.Ellipse": "peekaboo.alphas.Raster"}
 
