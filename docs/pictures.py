@@ -43,7 +43,8 @@ def main() -> None:
     """Writes first.png, a picture for each variant, and the figures beside them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variants", nargs="*", default=VARIANTS)
-    figures = {}
+    place = IMAGES / "figures.json"
+    figures = json.loads(place.read_text())
     for name in parser.parse_args().variants:
         apple, bear = run(name)
         second = replace(bear, target=read_mask(PROMPTS["a teddy bear"]).foreground)
@@ -55,7 +56,7 @@ def main() -> None:
         print(name, figures[name], flush=True)
         row = [apple.alpha.expand(3, -1, -1), overlay(apple.image, apple.mask[None].float()), cutout(bear)]
         save_image(row, IMAGES / f"{name}.png", nrow=len(row), padding=4, pad_value=1)
-        if name == "depth_bilateral":
+        if name == "rgb_bilateral":
             scene = read_image(SCENE)
             save_image(
                 [scene, overlay(scene, apple.mask[None].float()), cutout(apple), cutout(bear)],
@@ -64,7 +65,7 @@ def main() -> None:
                 padding=4,
                 pad_value=1,
             )
-    (IMAGES / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    place.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -59,14 +59,14 @@ def test_its_parts_keep_their_contracts(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found.failed, found.attempted) == (0, 6)
 
 
-def test_the_disc_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Path) -> None:
+def test_the_command_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Path) -> None:
+    """It names a class of this page's module."""
     readme = (ROOT / "README.md").read_text()
-    (module,) = [block for block in blocks("python", readme) if "class Disc" in block]
-    (command,) = [line for block in blocks("bash", readme) for line in block.splitlines() if "mine.Disc" in line]
-    (tmp_path / "mine.py").write_text(module)
+    (command,) = [line for block in blocks("bash", readme) for line in block.splitlines() if "mine." in line]
+    (tmp_path / "mine.py").write_text(blocks("python")[0])
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("mine", None)
     quick = ["--model.iterations", "2", "--model.resolution", "16", f"--model.loss.teacher.path={pipeline}"]
-    assert main([*shlex.split(command)[2:], *quick]) == 0
+    assert main([*shlex.split(command)[1:], *quick]) == 0
     result = json.loads((tmp_path / "lightning_logs" / "version_0" / "result.json").read_text())
-    assert result["variant"] == "Disc"
+    assert result["variant"] == "Ellipse"

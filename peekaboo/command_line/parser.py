@@ -21,6 +21,8 @@ from ..optimisation.fitted import Fitted
 from ..results.bar import FitBar
 from ..results.board import MaskBoard
 from ..results.files import local_folder
+from ..results.loggers import Facts, describe_run, name_run, run_name, settings
+from ..results.records import command
 from ..results.saving import SaveResults, claim_folder, run_folder
 from ..results.shown import Checked, Shown
 from ..results.writing import write_text
@@ -62,8 +64,14 @@ class LoggedConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         write_text(self._folder / "config.yaml", self.parser.dump(self.config, skip_none=False))
-        if trainer.logger is not None:
-            trainer.logger.log_hyperparams(self.config.as_dict())
+        config = self.config.as_dict()
+        model, source = config.get("model") or {}, getattr(pl_module, "input", None)
+        prompts, image = getattr(source, "prompt", None), getattr(source, "image", None)
+        facts: Facts = {"prompt": ", ".join([prompts] if isinstance(prompts, str) else prompts)} if prompts else {}
+        facts |= {"image": Path(image).name} if image else {}
+        facts |= {**settings(model), "precision": str(trainer.precision)}
+        for logger in trainer.loggers:
+            describe_run(logger, facts, command())
 
 
 class CommandLine(LightningCLI):
@@ -225,6 +233,9 @@ class CommandLine(LightningCLI):
         elif isinstance(self.model, Checked):
             self.model.check_fit(self.datamodule, self.trainer)
         claim_folder(self.trainer, self._saving, self.config.fit.trainer.logger in (None, True))
+        source = getattr(self.model, "input", None)
+        for logger in self.trainer.loggers:
+            name_run(logger, run_name(getattr(source, "prompt", None), getattr(source, "image", None)))
 
     def before_test(self) -> None:
         """Gives the evaluation the configuration that repeats the run.

@@ -78,3 +78,12 @@ def unique(
         taken.add(candidate.casefold())
         ids.append(candidate)
     return ids
+
+
+def labels(prompts: Sequence[str]) -> list[str]:
+    """Returns a name for each of the prompts of one run, as folders and curves have it.
+
+    >>> labels(["a tiger", "a zebra!"])
+    ['0_a-tiger', '1_a-zebra']
+    """
+    return [f"{i}_{slug(prompt)}" for i, prompt in enumerate(prompts)]

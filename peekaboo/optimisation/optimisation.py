@@ -23,6 +23,7 @@ from ..results.records import record_of
 from ..results.result import Result, Threshold, fixed_threshold, make_result
 from ..starts.base import Start
 from .course import Course
+from .curves import scalars
 from .guard import GradientGuard
 from .objective import Objective
 from .settling import Settling
@@ -264,24 +265,9 @@ class Optimisation:
         guidance = getattr(self.objective.loss, "guidance", None)
         return own if guidance is None else {**own, "guidance": guidance}
 
-    @torch.no_grad()
     def scalars(self) -> dict[str, float]:
         """Numbers of the last step, to be plotted."""
-        alpha = self.opacity()
-        values = {f"loss/{name}": term.mean() for name, term in self.last_terms.items()}
-        values["alpha/mean"] = alpha.mean()
-        values["mask/area"] = (alpha > fixed_threshold(self.settings.threshold)).float().mean()
-        values["gradient_norm"] = self.guard.norm
-        values["skipped_steps"] = self.guard.skipped.sum()
-        found = {name: float(value) for name, value in values.items()}
-        pair = self.pairs[0]
-        if pair.mask is not None:
-            size = (pair.image.shape[-2], pair.image.shape[-1])
-            now = unframe(alpha[0, 0], size, self.settings.framing).cpu()
-            iou = make_result(pair.image, pair.prompt, now, self.settings.threshold, target=pair.mask, ignore=pair.ignore).iou
-            assert iou is not None
-            found["iou"] = iou
-        return found
+        return scalars(self)
 
     # ---- going on ----------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from ..alphas.base import Alpha
 from ..backgrounds.base import Background
 from ..data.base import Sample
 from ..data.input import Input
+from ..data.names import labels
 from ..evaluation.batching import SampleModule
 from ..functional.framing import Framing
 from ..functional.random import pair_seeds
@@ -185,8 +186,12 @@ class Segmenter(Fitted, SampleModule):
             self.begin(pairs, pair_seeds(self.seed, len(pairs)))
 
     def pictures(self) -> dict[str, Tensor]:
-        """What there is to see now: each (N, 1 or 3, H, W) in [0, 1]."""
-        return mask_pictures(self.running.images, self.running.opacity().detach(), fixed_threshold(self.threshold))
+        """What there is to see now, each (1, 1 or 3, H, W) in [0, 1]; of several prompts by name: ``alpha/0_a-tiger``."""
+        found = mask_pictures(self.running.images, self.running.opacity().detach(), fixed_threshold(self.threshold))
+        if len(self.running.prompts) == 1:
+            return found
+        names = enumerate(labels(self.running.prompts))
+        return {f"{name}/{label}": pictures[i : i + 1] for i, label in names for name, pictures in found.items()}
 
     def told(self, results: Sequence[Any]) -> list[Any]:
         """Adds to their records how sure the teacher is, too."""

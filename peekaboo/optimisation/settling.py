@@ -31,6 +31,7 @@ class Settling:
     def __init__(self, pairs: int, agreement: float | None, every: int = 10, patience: int = 2, threshold: float = 0.5) -> None:
         self.agreement, self.every, self.patience, self.threshold = agreement, every, patience, threshold
         self.settled_at: list[int | None] = [None] * pairs
+        self.agreements: list[float] | None = None  # IoU of each mask with its mask of the look before
         self._in_a_row = [0] * pairs
         self._before: Tensor | None = None
         self._extremes = torch.zeros(pairs, 2)
@@ -56,7 +57,9 @@ class Settling:
             if self._before is not None:
                 could_move = skipped.cpu() == torch.tensor(self._skipped)
                 still = ~self._appears(mask, extremes)
-                same = ((iou(mask, self._before.cpu()) >= self.agreement) & could_move & still).tolist()
+                agreements = iou(mask, self._before.cpu())
+                same = ((agreements >= self.agreement) & could_move & still).tolist()
+                self.agreements = agreements.tolist()
                 self._in_a_row = [k + 1 if s else 0 for k, s in zip(self._in_a_row, same, strict=True)]
                 for i, k in enumerate(self._in_a_row):
                     if k >= self.patience and self.settled_at[i] is None:

@@ -1,4 +1,4 @@
-"""What a fit shows in TensorBoard while it goes on. Nothing here changes a mask."""
+"""What a fit tells its loggers while it goes on. Nothing here changes a mask."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import time
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 
+from .loggers import show_pictures
 from .shown import Shown
 
 ON_THE_BAR = {"mask/area": "area", "iou": "iou"}  # what :class:`peekaboo.results.bar.FitBar` shows
 
 
 class MaskBoard(Callback):
-    """Writes scalars and pictures of a fit to TensorBoard.
+    """Writes scalars and pictures of a fit to all loggers: TensorBoard, CSV, Weights & Biases, MLflow.
 
     Scalars, every ``trainer.log_every_n_steps``: ``loss/total``, ``loss/loss``, ``loss/penalty``, ``alpha/mean``, ``mask/area``,
-    ``gradient_norm``, ``iterations_per_second``, ``skipped_steps``, and ``iou`` with a ground truth. Pictures: ``alpha``,
-    ``mask``, ``overlay`` and ``composite/black|white|green``.
+    ``gradient_norm``, ``iterations_per_second``, ``skipped_steps``, ``iou`` with a ground truth, and ``mask/agreement``, the
+    IoU with the mask of ten iterations before, which decides whether it has settled. Pictures: ``alpha``, ``mask``, ``overlay``,
+    and ``composite/black|white|green``. Several prompts have curves and pictures of their own: ``alpha/0_a-tiger``.
 
     Args:
         pictures: how often in a run the pictures are written; 0 for none.
@@ -57,12 +58,13 @@ class MaskBoard(Callback):
         now, (then, before) = time.perf_counter(), self._mark
         self._mark = (now, step)
         numbers = {**module.scalars(), "iterations_per_second": (step - before) / max(now - then, 1e-9)}
-        if trainer.logger is not None:
-            trainer.logger.log_metrics(numbers, step)
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, step)
         return numbers
 
     def _pictures(self, trainer: Trainer, module: Shown, step: int) -> None:
         self._pictured = step
-        if isinstance(trainer.logger, TensorBoardLogger):
+        if trainer.loggers and trainer.is_global_zero:
             for name, pictures in module.pictures().items():
-                trainer.logger.experiment.add_images(name, pictures, step)
+                for logger in trainer.loggers:
+                    show_pictures(logger, name, pictures, step)

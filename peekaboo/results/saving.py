@@ -18,6 +18,7 @@ from .files import local_folder
 from .interruption import Interrupted, Interruption, stops
 from .latest import link_latest
 from .lock import RunLock
+from .loggers import TensorBoard, tell_results
 from .ranks import once
 from .result import Result
 from .shown import Shown
@@ -76,12 +77,13 @@ def _check_ours(folder: Path) -> None:
 
 
 def _logging_to(folder: Path, logger: Any) -> Any:
-    own = isinstance(logger, TensorBoardLogger | CSVLogger)
-    return type(logger)(folder.parent, name="", version=folder.name) if own else logger
+    if isinstance(logger, TensorBoardLogger):
+        return TensorBoard(folder.parent, "", folder.name)
+    return CSVLogger(folder.parent, name="", version=folder.name) if isinstance(logger, CSVLogger) else logger
 
 
 def _numbered(root: Path, logger: Any) -> Any:
-    """Takes the next number again where another fit has just taken it."""
+    """Takes the next number again where another fit has just taken it; one of TensorBoard's is replaced by ours."""
     while isinstance(logger, TensorBoardLogger | CSVLogger):
         folder = local_folder(logger.log_dir, "trainer.default_root_dir")
         try:
@@ -89,7 +91,7 @@ def _numbered(root: Path, logger: Any) -> Any:
             break
         except FileExistsError:  # since it was counted
             logger = type(logger)(root, name="lightning_logs")
-    return logger
+    return TensorBoard(root, "lightning_logs", logger.version) if isinstance(logger, TensorBoardLogger) else logger
 
 
 class SaveResults(Callback):
@@ -217,6 +219,7 @@ class SaveResults(Callback):
             result.save(place)
             if result.record["skipped_steps"]:
                 rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
+        tell_results(trainer.loggers, results, trainer.global_step)
         self.nothing_found = all(result.empty for result in results)
         for result, place in zip(results, places, strict=True):
             print("\n".join(result.summary(place, module.iterations)), flush=True)
