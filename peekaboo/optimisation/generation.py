@@ -83,8 +83,8 @@ class Generation(Optimisation):
     def groups(self) -> ParamsT:
         if self.image_lr is None:
             return self.parameters()
+        own: list[dict[str, Any]] = [{"params": self._of_images(), "lr": self.image_lr}]
         alphas = super().parameters()
-        own = [{"params": self._of_images(), "lr": self.image_lr}]
         return [*own, {"params": alphas}] if alphas else own
 
     def _of_images(self) -> list[nn.Parameter]:
