@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from peekaboo.command_line.configs import CONFIGS, find_config
 from peekaboo.command_line.entry import run
+from peekaboo.command_line.names import CONFIGS
 from peekaboo.command_line.parser import CommandLine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +31,7 @@ def lines_of(page: Path) -> list[str]:
 def understood(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(CommandLine, "instantiate_classes", lambda self: None)
     monkeypatch.setattr(CommandLine, "_run_subcommand", lambda self, subcommand: None)
-    return run([find_config(argument) for argument in arguments]).config["fit"]
+    return run(arguments).config["fit"]
 
 
 @pytest.mark.parametrize("command", sorted({line for page in PAGES for line in lines_of(page)}))

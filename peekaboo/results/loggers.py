@@ -31,7 +31,7 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(
         self,
-        save_dir: str = ".",
+        save_dir: str | Path = ".",
         name: str | None = "lightning_logs",
         version: int | str | None = None,
         run: str = "",
