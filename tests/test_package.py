@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import re
 import subprocess
@@ -27,6 +28,8 @@ IMPORTED_BY_OTHERS = {
 }
 #: Private names of others that are used all the same; each has its own test below.
 FENCED = {"torch._dynamo", "os._exit", "_softmax", "_softmax_backward_data", "_unsafe_view", "_safe_softmax"}
+FENCED |= {"self._subcommand_parsers", "parsers._actions"}
+FENCED |= {"logger.experiment._get_file_writer", "logger._wandb_init", "logger._run_name"}
 
 
 @cache
@@ -179,6 +182,25 @@ def test_no_private_name_of_others_is_used_but_those_that_are_fenced() -> None:
     own = own_names()
     used = {use for file in [*files("peekaboo"), ROOT / "cli.py"] for use in private_uses(file, own)}
     assert used == FENCED
+
+
+def test_fence_the_options_of_a_subcommand() -> None:
+    """`CommandLine._options` suggests them for a mistyped one. If they are gone: suggest only our own short ones."""
+    import argparse
+
+    from lightning.pytorch.cli import LightningCLI
+
+    assert "_subcommand_parsers" in inspect.getsource(LightningCLI)
+    assert argparse.ArgumentParser()._actions
+
+
+def test_fence_the_names_that_loggers_have_before_their_first_word(tmp_path: Path) -> None:
+    """`loggers.name_run` sets them. If they are gone: let the user name runs, and leave hyper-parameters to the logger."""
+    from lightning.pytorch.loggers import mlflow, wandb
+    from torch.utils.tensorboard import SummaryWriter
+
+    assert "self._wandb_init" in inspect.getsource(wandb) and "self._run_name" in inspect.getsource(mlflow)
+    assert callable(SummaryWriter(str(tmp_path))._get_file_writer().add_summary)
 
 
 def test_fence_the_limit_of_recompilations() -> None:

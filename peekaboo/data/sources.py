@@ -47,7 +47,7 @@ class Sources:
         self.images = [file.relative_to(self.folder) for file in files]
         self.left_out = ", ".join(filter(None, self._left_out))
 
-    def _files(self, source: str | Path, inside_list: bool = False) -> list[Path]:
+    def _files(self, source: str | os.PathLike[str], inside_list: bool = False) -> list[Path]:
         path = user_path(source)
         if glob.has_magic(str(source)) and not path.exists():
             found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]

@@ -23,15 +23,13 @@ def check_source(teacher: Diffusion) -> None:
     """Makes sure of a teacher around a U-Net whose features can be read.
 
     Raises:
-        ValueError: for one of another kind, or a compiled one.
+        ValueError: for one of another kind.
     """
     if not isinstance(teacher.family, UNetFamily):
         raise ValueError(
             f"teacher: expected one around a U-Net, whose network a ZNet starts from, got {teacher.name!r}, "
             f"a {type(teacher.family).__name__}"
         )
-    if teacher.compiled:
-        raise ValueError("teacher.compile: expected false, since features are read inside the denoiser, got a compiled teacher")
 
 
 class FeatureReader:
@@ -74,7 +72,7 @@ class FeatureReader:
 
             return hook
 
-        with ExitStack() as stack:
+        with self.teacher.open(), ExitStack() as stack:
             for place in self.places:
                 handle = at(self.teacher.denoiser, place).register_forward_hook(keep(place.number))
                 stack.callback(handle.remove)

@@ -38,7 +38,7 @@ class TensorBoard(TensorBoardLogger):
         **rest: Any,
     ) -> None:
         super().__init__(save_dir, name, version, default_hp_metric=False, **rest)
-        self.run = run
+        self.run, self.rest = run, rest
 
     @property
     @rank_zero_experiment
@@ -47,7 +47,7 @@ class TensorBoard(TensorBoardLogger):
         if self._experiment is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._experiment = SummaryWriter(log_dir=str(Path(self.log_dir, self.run)), **self._kwargs)
+            self._experiment = SummaryWriter(log_dir=str(Path(self.log_dir, self.run)), **self.rest)
         return self._experiment
 
 

@@ -383,7 +383,7 @@ def test_groups_of_the_benchmark_say_their_looks() -> None:
     assert [sample.id for sample in batch] == [f"{prefix}{kind}-000" for prefix in ("", "seen_", "unseen_") for kind in kinds]
     assert [data.group(sample.id) for sample in batch][-1] == "unseen_referring"
     assert [sample.prompt for sample in batch[:3]] == [sample.prompt for sample in batch[3:6]] == [s.prompt for s in batch[6:]]
-    with pytest.raises(ValueError, match="looks: expected some of fluent_3d, seen, set_aside, unseen, got sketch"):
+    with pytest.raises(ValueError, match="looks: expected some of fluent_3d, seen, others, set_aside, unseen, got sketch"):
         ScenesData(looks=["sketch"])  # type: ignore[list-item]
 
 

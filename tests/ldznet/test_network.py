@@ -225,13 +225,20 @@ def test_wrong_numbers_of_features_are_refused() -> None:
         network(torch.zeros(1, 4, 8, 8), torch.zeros(1, 5, 16))
 
 
-def test_teachers_without_a_readable_unet_are_refused(pipeline: Path, tmp_path: Path) -> None:
+def test_teachers_without_a_readable_unet_are_refused(tmp_path: Path) -> None:
     from tiny_pipelines import save
 
     with pytest.raises(ValueError, match=r"teacher: expected one around a U-Net"):
         FeatureReader(Diffusion(str(save("flux_schnell", tmp_path / "flux"))), [])
-    with pytest.raises(ValueError, match=r"teacher.compile: expected false"):
-        FeatureReader(Diffusion(str(pipeline), compile=True), [])
+
+
+def test_features_are_read_in_a_compiled_teacher_too(pipeline: Path) -> None:
+    z_t, t, found = torch.ones(1, 4, 8, 8), torch.tensor([400]), []
+    for how in (False, True):
+        teacher = Diffusion(str(pipeline), compile=how)
+        found.append(FeatureReader(teacher, places_of(teacher.denoiser)[:2])(z_t, t, teacher.embed(["a bear"])))
+    for plain, compiled in zip(*found, strict=True):
+        assert torch.allclose(plain, compiled, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sdxl", "lcm"])

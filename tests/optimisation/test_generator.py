@@ -262,7 +262,7 @@ def test_a_config_runs(config: str, pipeline: Path) -> None:
     folder = Path("lightning_logs/version_0")
     assert Picture.open(folder / "image.png").mode == "RGBA"
     assert (folder / "config.yaml").exists() and (folder / "result.json").exists()
-    assert list(folder.glob("events*"))
+    assert list(folder.rglob("events*"))
 
 
 def test_generate_from_python(pipeline: Path) -> None:

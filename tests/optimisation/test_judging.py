@@ -16,7 +16,7 @@ from PIL import Image
 from peekaboo import api
 from peekaboo.alphas import Raster
 from peekaboo.backgrounds import RandomColour
-from peekaboo.command_line.entry import main
+from peekaboo.command_line.entry import NOTHING_FOUND, main
 from peekaboo.data.base import Sample
 from peekaboo.functional.maps import pixel_variance, total_variation
 from peekaboo.losses import CLIPLoss
@@ -38,7 +38,7 @@ def test_the_record_has_the_confidence_of_the_mask_that_was_found(make_segmenter
     (result,) = segmenter.segment(pair, [3])
     done = segmenter.running
     gains = prompt_gains(done.objective.loss.diffusion, done.images, done.opacity(), ["a red apple"], [200, 500])[0]
-    expected = torch.sigmoid(200 * gains[0] + 50 * gains[2]).item()
+    expected = torch.sigmoid(200 * gains[0] + 50 * gains[2] + judge.bias).item()
     assert result.record["confidence"] == pytest.approx(expected, abs=1e-4)
     assert list(result.record["confidence_gains"]) == list(PARTS)
     assert result.record["confidence_calibrated"] is False
@@ -67,7 +67,7 @@ def test_fit_and_predict_write_an_empty_mask(pipeline: Path, image_file: Path, t
     quiet = ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.enable_progress_bar=false"]
     judge = ["--model.confidence=peekaboo.teachers.Confidence", "--model.confidence.bias=-9", "--model.min_confidence=0.5"]
     image = ["--model.image", str(image_file), "--model.prompt", "a bear", "--model.mask", "null"]
-    assert main(["fit", *small, *quiet, *judge, *image]) == 0
+    assert main(["fit", *small, *quiet, *judge, *image]) == NOTHING_FOUND
     folder = Path("lightning_logs/version_0")
     record = json.loads((folder / "result.json").read_text())
     assert record["rejected"] is True and record["confidence"] < 0.5 and record["mask_fraction"] == 0
@@ -75,7 +75,7 @@ def test_fit_and_predict_write_an_empty_mask(pipeline: Path, image_file: Path, t
     assert not np.array(Image.open(folder / "cutout.png"))[..., 3].any()
 
     data = ["--data.images", str(image_file.parent), "--data.prompt", "a bear", "--evaluation.folder=out"]
-    assert main(["predict", *small, *quiet, *judge, *data]) == 0
+    assert main(["predict", *small, *quiet, *judge, *data]) == NOTHING_FOUND
     assert not np.array(Image.open("out/masks/disc.png")).any()
     with open("out/samples.csv") as file:
         (row,) = csv.DictReader(file)
