@@ -38,7 +38,8 @@ class TensorBoard(TensorBoardLogger):
         **rest: Any,
     ) -> None:
         super().__init__(save_dir, name, version, default_hp_metric=False, **rest)
-        self.run, self.rest = run, rest
+        self.run = run
+        self.rest = {name: value for name, value in rest.items() if name not in ("log_graph", "prefix", "sub_dir")}
 
     @property
     @rank_zero_experiment

@@ -21,7 +21,7 @@ from .lock import RunLock
 from .loggers import TensorBoard, tell_results
 from .ranks import once
 from .result import Result
-from .shown import Shown
+from .shown import Checked, Shown
 from .writing import write_picture
 
 OWN_FILES = ("mask.png", "alpha.png", "cutout.png", "overlay.png", "config.yaml")
@@ -210,16 +210,19 @@ class SaveResults(Callback):
             return
         self._written = True
         results = module.results(trainer.global_step)
-        if len(masks := [result for result in results if isinstance(result, Result)]) > 1:
+        masks = [result for result in results if isinstance(result, Result)]
+        if len(masks) > 1 and all(torch.equal(result.image, masks[0].image) for result in masks):
             write_picture(self.folder / "all.png", all_of(masks))
         places = [self.folder / f"{i}_{slug(result.prompt)}" for i, result in enumerate(results)]
-        places = places if len(results) > 1 else [self.folder]
+        places = [self.folder] if len(results) == 1 else places
         for result, place in zip(results, places, strict=True):
             result.record["interrupted"] = trainer.interrupted
             result.save(place)
             if result.record["skipped_steps"]:
                 rank_zero_warn(f"{result.record['skipped_steps']} steps were skipped: their gradient was NaN or infinite")
         tell_results(trainer.loggers, results, trainer.global_step)
-        self.nothing_found = all(result.empty for result in results)
+        if isinstance(module, Checked):
+            return  # a training: what it shows are examples
+        self.nothing_found = bool(results) and all(result.empty for result in results)
         for result, place in zip(results, places, strict=True):
             print("\n".join(result.summary(place, module.iterations)), flush=True)
