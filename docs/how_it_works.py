@@ -31,7 +31,7 @@ def main() -> None:
                 seen = composite(run.images, segmenter.objective.background(run.images, draws.of("background")), alpha)
                 columns.append((seen[0], alpha[0].expand(3, -1, -1), overlay(run.images, (alpha > 0.5).float())[0]))
 
-    segmenter.segment([Sample("0", read_image(SCENE), PROMPT)], [0], look)
+    segmenter.segment([Sample("0", read_image(SCENE), PROMPT)], [0], report=look)
     rows = [picture for row in zip(*columns, strict=True) for picture in row]
     save_image([picture.cpu() for picture in rows], IMAGES / "optimisation.png", nrow=len(columns), padding=3, pad_value=1)
     print("iterations:", ", ".join(map(str, STEPS)))

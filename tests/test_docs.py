@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+import peekaboo
 from peekaboo.command_line.entry import run
 from peekaboo.command_line.names import CONFIGS
 from peekaboo.command_line.parser import CommandLine
@@ -58,3 +60,19 @@ def test_configs_that_a_page_names_are_there(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_the_picture_of_one_optimisation_has_a_column_a_step(
+    tmp_path: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import how_it_works
+
+    quick = {"loss__teacher__path": str(pipeline), "resolution": 16, "device": "cpu"}
+    load = peekaboo.load
+    monkeypatch.setattr(how_it_works.peekaboo, "load", lambda name, **rest: load(name, **{**rest, **quick, "iterations": 5}))
+    monkeypatch.setattr(how_it_works, "IMAGES", tmp_path)
+    monkeypatch.setattr(how_it_works, "STEPS", (1, 3, 5))
+    how_it_works.main()
+    with Image.open(tmp_path / "optimisation.png") as picture:
+        assert picture.size == (3 * (16 + 3) + 3, 3 * (16 + 3) + 3)  # judged, alpha and mask, each in a frame of three pixels
