@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-from ..teachers.diffusion import Diffusion
-from .recipe import Recipe
-from .training import Training
+from .ldznet import LDZNet
 
 
-class ConcatNet(Training):
+class ConcatNet(LDZNet):
     """ZNet with the frozen teacher's features concatenated in front of the attention at the same places (table 4).
 
-    Args:
-        teacher: whose autoencoder, text and features it reads, and whose U-Net it starts from.
-        output: folder of the trained network.
-        recipe: see :class:`Recipe`.
-        blocks: of the teacher's U-Net whose features are read, numbered from 1 in the order of the forward pass; each comes into
-            the block at the same place. None for the published ones, 6 to 10 of Stable Diffusion 1.x.
-        timesteps: first and last of those that the features are read at, drawn anew for each example.
-        zero_start: begin without the features, as a ZNet; else their half of the mixing convolution begins at random.
-        channels, head_width: see :class:`ZNet`.
-        template, seed, checkpointing, export_every, export_dtype, cache, shown: see :class:`Training`.
+    The arguments are those of :class:`LDZNet`; without ``zero_start`` the features' half of the mixing convolution begins at
+    random.
     """
 
-    def __init__(
-        self,
-        teacher: Diffusion,
-        output: str,
-        recipe: Recipe = Recipe(),  # noqa: B008
-        blocks: list[int] | None = None,
-        timesteps: list[int] = [300, 499],  # noqa: B006
-        zero_start: bool = False,
-        channels: list[int] | None = None,
-        head_width: int = 1,
-        template: str = "{}.",
-        seed: int = 0,
-        checkpointing: bool = False,
-        export_every: int = 500,
-        export_dtype: str = "float32",
-        cache: str | None = None,
-        shown: int = 8,
-    ) -> None:
-        super().__init__(
-            "ConcatNet",
-            teacher,
-            output,
-            recipe,
-            {"channels": channels, "head_width": head_width, "zero_start": zero_start},
-            fusion="concatenation",
-            blocks=blocks,
-            timesteps=timesteps,
-            template=template,
-            seed=seed,
-            checkpointing=checkpointing,
-            export_every=export_every,
-            export_dtype=export_dtype,
-            cache=cache,
-            shown=shown,
-        )
+    kind = "ConcatNet"
+    fusion = "concatenation"

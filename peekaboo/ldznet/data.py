@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -28,8 +29,6 @@ class TrainingScenes(Samples):
         self.ids = range(ENDLESS if count is None else count)  # type: ignore[assignment]
 
     def load(self, index: int) -> Sample:
-        import numpy as np
-
         rng = np.random.default_rng([self.seed, index, 4])
         kind = KINDS[rng.choice(len(KINDS), p=[SHARES[kind] for kind in KINDS])]
         options = {"size": self.size, "looks": self.looks, "vary": self.vary, "backgrounds": TRAINING_BACKGROUNDS}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..teachers.diffusion import Diffusion
+from .folder import Kind
+from .fusion import Fusion
 from .recipe import Recipe
-from .training import Training
+from .training import PUBLISHED_TIMESTEPS, Training
 
 
 class LDZNet(Training):
@@ -19,8 +23,11 @@ class LDZNet(Training):
         timesteps: first and last of those that the features are read at, drawn anew for each example.
         zero_start: begin with new attentions whose output is zero, as a ZNet; published is a random start.
         channels, head_width: see :class:`ZNet`.
-        template, seed, checkpointing, export_every, export_dtype, cache, shown: see :class:`Training`.
+        shared: see :class:`Training`.
     """
+
+    kind: Kind = "LDZNet"
+    fusion: Fusion | None = "attention"
 
     def __init__(
         self,
@@ -28,32 +35,11 @@ class LDZNet(Training):
         output: str,
         recipe: Recipe = Recipe(),  # noqa: B008
         blocks: list[int] | None = None,
-        timesteps: list[int] = [300, 499],  # noqa: B006
+        timesteps: list[int] = list(PUBLISHED_TIMESTEPS),  # noqa: B006
         zero_start: bool = False,
         channels: list[int] | None = None,
         head_width: int = 1,
-        template: str = "{}.",
-        seed: int = 0,
-        checkpointing: bool = False,
-        export_every: int = 500,
-        export_dtype: str = "float32",
-        cache: str | None = None,
-        shown: int = 8,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            "LDZNet",
-            teacher,
-            output,
-            recipe,
-            {"channels": channels, "head_width": head_width, "zero_start": zero_start},
-            fusion="attention",
-            blocks=blocks,
-            timesteps=timesteps,
-            template=template,
-            seed=seed,
-            checkpointing=checkpointing,
-            export_every=export_every,
-            export_dtype=export_dtype,
-            cache=cache,
-            shown=shown,
-        )
+        network = {"channels": channels, "head_width": head_width, "zero_start": zero_start}
+        super().__init__(teacher, output, recipe, network, blocks, timesteps, **shared)

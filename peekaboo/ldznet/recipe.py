@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -52,6 +53,12 @@ class Recipe:
         """What the learning rate is multiplied by at a step of ``linear`` or ``constant``."""
         falling = 1 - step / steps if self.schedule == "linear" else 1.0
         return max(min((step + 1) / (self.warmup + 1), 1.0) * falling, 0.0)
+
+
+def cross_entropy(logits: Tensor, mask: Tensor, counts: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over the pixels that count (LD-ZNet, section 4); all arguments of one shape."""
+    each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    return (each * counts).sum() / counts.sum().clamp(min=1)
 
 
 def averaging(decay: float) -> Callable[[Any, Any, Any], None]:

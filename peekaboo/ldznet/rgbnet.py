@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..teachers.diffusion import Diffusion
 from .recipe import Recipe
-from .training import Training
+from .training import PUBLISHED_TIMESTEPS, Training
 
 
 class RGBNet(Training):
@@ -19,8 +21,10 @@ class RGBNet(Training):
         recipe: see :class:`Recipe`.
         stem_width: channels of the layers in front.
         channels, head_width: see :class:`ZNet`.
-        template, seed, checkpointing, export_every, export_dtype, shown: see :class:`Training`.
+        shared: see :class:`Training`; there is no ``cache`` for what no teacher makes.
     """
+
+    kind = "RGBNet"
 
     def __init__(
         self,
@@ -30,23 +34,7 @@ class RGBNet(Training):
         stem_width: int = 64,
         channels: list[int] | None = None,
         head_width: int = 1,
-        template: str = "{}.",
-        seed: int = 0,
-        checkpointing: bool = False,
-        export_every: int = 500,
-        export_dtype: str = "float32",
-        shown: int = 8,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            "RGBNet",
-            teacher,
-            output,
-            recipe,
-            {"channels": channels, "head_width": head_width, "stem_width": stem_width},
-            template=template,
-            seed=seed,
-            checkpointing=checkpointing,
-            export_every=export_every,
-            export_dtype=export_dtype,
-            shown=shown,
-        )
+        network = {"channels": channels, "head_width": head_width, "stem_width": stem_width}
+        super().__init__(teacher, output, recipe, network, None, PUBLISHED_TIMESTEPS, cache=None, **shared)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -28,9 +27,10 @@ from .fusion import Fusion
 from .network import SegmentationNetwork
 from .places import chosen_places, places_of
 from .progress import Progress
-from .recipe import Recipe, averaging
+from .recipe import Recipe, averaging, cross_entropy
 from .validation import Look, look_at
 
+PUBLISHED_TIMESTEPS = (300, 499)  # first and last that features are read at
 EXPORTED = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -38,12 +38,10 @@ class Training(Configured, LightningModule):
     """Trains a segmentation network with BCE, and exports the average of its weights. Subclasses say which network it is.
 
     Args:
-        kind: the name of the network.
         teacher: the frozen model, around a U-Net, that it starts from and whose text, latents and features it reads.
         output: folder that the trained network is written to; see :mod:`.folder`.
         recipe: see :class:`Recipe`.
         network: further arguments of :class:`SegmentationNetwork`.
-        fusion: how the teacher's features come in; None for a network without.
         blocks: of the teacher's U-Net whose features are read, from 1; None for the published ones.
         timesteps: first and last of those that the features are read at, drawn for each example.
         template: of prompts where none is drawn: in validation and inference.
@@ -53,22 +51,26 @@ class Training(Configured, LightningModule):
         export_dtype: float32 or float16.
         cache: folder that keeps latents and features of examples, for data with ``repeat``; None for none.
         shown: validation samples whose masks are written, to TensorBoard on the way and as files at the end.
+
+    Attributes:
+        kind: the name of the network.
+        fusion: how the teacher's features come in; None for a network without.
     """
 
+    kind: Kind
+    fusion: Fusion | None = None
     indifferent = frozenset({"output", "export_every", "export_dtype", "cache", "shown", "checkpointing"})
     strict_loading = False  # the frozen teacher is in no checkpoint
     iterations = 1  # steps of the fit, once there is one
 
     def __init__(
         self,
-        kind: Kind,
         teacher: Any,
         output: str,
         recipe: Recipe,
         network: dict[str, Any],
-        fusion: Fusion | None = None,
-        blocks: Sequence[int] | None = None,
-        timesteps: Sequence[int] = (300, 499),
+        blocks: Sequence[int] | None,
+        timesteps: Sequence[int],
         template: str = "{}.",
         seed: int = 0,
         checkpointing: bool = False,
@@ -84,17 +86,17 @@ class Training(Configured, LightningModule):
             raise ValueError(f"export_dtype: expected one of {', '.join(EXPORTED)}, got {export_dtype!r}")
         check_source(teacher)
         check_templates([template], "template")
-        self.kind, self.recipe, self.template, self.seed = kind, recipe, template, seed
+        self.recipe, self.template, self.seed = recipe, template, seed
         self.timesteps = check_timesteps(timesteps)
         self.output, self.export_every, self.export_dtype = user_path(output), export_every, EXPORTED[export_dtype]
         self.cache_folder, self.shown = cache, shown
-        places = chosen_places(places_of(teacher.denoiser), blocks) if fusion is not None else []
+        places = chosen_places(places_of(teacher.denoiser), blocks) if self.fusion is not None else []
         _, side, _ = teacher.latent_shape()
         self.arguments: dict[str, Any] = {
             "unet": {key: value for key, value in teacher.denoiser.config.items() if not key.startswith("_")},
             "side": side,
             "factor": teacher.resolution // side,
-            "fusion": fusion,
+            "fusion": self.fusion,
             "blocks": [place.number for place in places] or None,
             "features": [place.channels for place in places] or None,
             **network,
@@ -116,12 +118,11 @@ class Training(Configured, LightningModule):
     # ---- a step ----------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """BCE of the logits with the masks, the mean over the pixels that count (LD-ZNet, section 4)."""
+        """The cross-entropy of the logits with the masks."""
         inputs = self._inputs(batch)
         logits = self.network(*inputs.arguments()).float()
         mask, counts = batch["mask"], batch["counts"]
-        each = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-        loss = (each * counts).sum() / counts.sum().clamp(min=1)
+        loss = cross_entropy(logits, mask, counts)
         self.progress.add(loss.detach(), logits.detach() > 0, mask > 0.5, counts > 0, batch["skipped"])
         self.log("loss", loss, prog_bar=True, logger=False)
         self.log("epoch_loss", self.progress.epoch_loss(), logger=False, sync_dist=self.recipe.schedule == "plateau")

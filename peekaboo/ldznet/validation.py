@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.base import Sample, SampleData
@@ -14,6 +13,7 @@ from ..functional.random import Draws
 from .conditions import Conditions
 from .examples import squash
 from .network import SegmentationNetwork
+from .recipe import cross_entropy
 
 BATCH = 8
 
@@ -108,8 +108,7 @@ def _add(look: Look, sample: Sample, image: Tensor, logits: Tensor, side: int) -
     counts = torch.ones_like(target) if ignore is None else ~ignore
     found = logits > 0
     inside, either = int((found & target & counts).sum()), int(((found | target) & counts).sum())
-    bce = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
-    look.loss += float((bce * counts).sum() / counts.sum().clamp(min=1))
+    look.loss += float(cross_entropy(logits, target.float(), counts))
     look.intersection += inside
     look.union += either
     look.iou += inside / either if either else 1.0

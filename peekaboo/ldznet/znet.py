@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..teachers.diffusion import Diffusion
 from .recipe import Recipe
-from .training import Training
+from .training import PUBLISHED_TIMESTEPS, Training
 
 
 class ZNet(Training):
@@ -16,8 +18,10 @@ class ZNet(Training):
         recipe: see :class:`Recipe`.
         channels: widths of the U-Net's levels; None for the teacher's, whose weights only then fit.
         head_width: of the head; 1 as published.
-        template, seed, checkpointing, export_every, export_dtype, cache, shown: see :class:`Training`.
+        shared: see :class:`Training`.
     """
+
+    kind = "ZNet"
 
     def __init__(
         self,
@@ -26,25 +30,7 @@ class ZNet(Training):
         recipe: Recipe = Recipe(),  # noqa: B008
         channels: list[int] | None = None,
         head_width: int = 1,
-        template: str = "{}.",
-        seed: int = 0,
-        checkpointing: bool = False,
-        export_every: int = 500,
-        export_dtype: str = "float32",
-        cache: str | None = None,
-        shown: int = 8,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            "ZNet",
-            teacher,
-            output,
-            recipe,
-            {"channels": channels, "head_width": head_width},
-            template=template,
-            seed=seed,
-            checkpointing=checkpointing,
-            export_every=export_every,
-            export_dtype=export_dtype,
-            cache=cache,
-            shown=shown,
-        )
+        network = {"channels": channels, "head_width": head_width}
+        super().__init__(teacher, output, recipe, network, None, PUBLISHED_TIMESTEPS, **shared)
