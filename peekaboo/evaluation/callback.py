@@ -273,10 +273,7 @@ class Evaluation(Callback):
         if self.object_maps:
             maps = write_object_maps(folder, rows)
             print(f"{len(maps)} maps of objects in {folder.path / 'objects'}")
-        exports = Exports(folder, rows, self.module.finish, self.polygon_tolerance)
-        for name in self.exports:
-            kind, _, form = name.partition("_")
-            getattr(exports, kind)(*([form] if form else []))
+        Exports(folder, rows, self.module.finish, self.polygon_tolerance).write(self.exports)
         if self.module.frame_by_frame:
             for prompt, value in write_flicker(folder, rows).items():
                 print(f"{prompt}: flicker {'-' if value is None else f'{value:.3f}'} (1 - IoU of neighbouring masks)")

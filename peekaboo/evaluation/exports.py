@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import yaml
-from PIL import Image
 
 from ..functional.pieces import Mask, box, polygons
 from ..functional.run_lengths import encode
@@ -80,8 +77,12 @@ class Exports:
 
     def mask(self, row: dict[str, Any]) -> Mask:
         """Reads the mask of a sample, with its pieces as the finish has them."""
-        mask = np.array(Image.open(self.folder.picture("masks", row["id"]))) > 127
-        return self.finish.shape(torch.from_numpy(mask)).numpy()
+        return self.finish.shape(self.folder.mask(row["id"])).numpy()
+
+    def write(self, names: Iterable[str]) -> None:
+        """Writes some of :data:`FORMATS`."""
+        for name in names:
+            FORMATS[name](self)
 
     def _polygons(self, row: dict[str, Any]) -> list[list[list[float]]]:
         return [loop.tolist() for loop in polygons(self.mask(row), self.tolerance)]
@@ -179,6 +180,15 @@ class Exports:
         for photograph, stem in zip(found, stems, strict=True):
             alone = stems.count(stem) == 1
             yield photograph, stem if alone else f"{stem}_{Path(photograph.name).suffix.lstrip('.')}"
+
+
+#: What there is to write, by the name that asks for it.
+FORMATS: dict[str, Callable[[Exports], Path]] = {
+    "coco_rle": lambda exports: exports.coco("rle"),
+    "coco_polygons": lambda exports: exports.coco("polygons"),
+    "yolo": Exports.yolo,
+    "labelme": Exports.labelme,
+}
 
 
 def _link(source: Path, target: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ..identity import differences, undeclared
 from ..results.lock import RunLock, is_alive
@@ -155,6 +157,16 @@ class RunFolder:
     def picture(self, kind: str, name: str) -> Path:
         """Returns the place of a sample's picture of one of the :data:`PICTURES`."""
         return self.path / kind / f"{file_name(name)}.png"
+
+    def mask(self, name: str) -> Tensor:
+        """Reads a sample's mask, (H, W) bool."""
+        with Image.open(self.picture("masks", name)) as picture:
+            return torch.from_numpy(np.array(picture) > 127)
+
+    def alpha(self, name: str) -> Tensor:
+        """Reads a sample's alpha, (H, W) float32 in [0, 1]."""
+        with Image.open(self.picture("alphas", name)) as picture:
+            return torch.from_numpy(np.array(picture).astype(np.float32)) / 65535
 
     def save_picture(self, kind: str, name: str, picture: Image.Image) -> None:
         """Writes ``<kind>/<name>.png``."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from ..functional.masks import iou
@@ -31,8 +28,7 @@ def unbroken(run: RunFolder, ids: list[str], finished: frozenset[str]) -> tuple[
     for name in ids[first:]:
         run.forget(name)
     last = {row["prompt"]: row["id"] for row in run.good(ids[:first])}
-    alphas = {prompt: np.array(Image.open(run.picture("alphas", name))) for prompt, name in last.items()}
-    return frozenset(ids[:first]), {prompt: torch.from_numpy(a.astype(np.float32) / 65535) for prompt, a in alphas.items()}
+    return frozenset(ids[:first]), {prompt: run.alpha(name) for prompt, name in last.items()}
 
 
 def flicker(masks: list[Tensor]) -> float | None:
@@ -54,10 +50,6 @@ def write_flicker(run: RunFolder, rows: list[dict[str, Any]]) -> dict[str, float
     for row in rows:
         if row["error"] is None:
             by_prompt.setdefault(row["prompt"], []).append(row["id"])
-
-    def mask(name: str) -> Tensor:
-        return torch.from_numpy(np.array(Image.open(run.picture("masks", name))) > 127)
-
-    found = {prompt: flicker([mask(name) for name in names]) for prompt, names in by_prompt.items()}
+    found = {prompt: flicker([run.mask(name) for name in names]) for prompt, names in by_prompt.items()}
     write_json(run.path / "flicker.json", found)
     return found

@@ -6,7 +6,6 @@ import colorsys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -70,8 +69,7 @@ def write_object_maps(folder: RunFolder, rows: list[dict[str, Any]]) -> list[Pat
     written, index = [], {}
     (folder.path / "objects").mkdir(exist_ok=True)
     for source, own in images.items():
-        alphas = [np.asarray(Image.open(folder.picture("alphas", row["id"])), dtype=np.float32) / 65535 for row in own]
-        found = object_map(torch.from_numpy(np.stack(alphas)))
+        found = object_map(torch.stack([folder.alpha(row["id"]) for row in own]))
         place = folder.path / "objects" / f"{file_name(own[0]['id'])}.png"
         write_picture(place, paletted(found, len(own)))
         names = {str(k): row["prompt"] for k, row in enumerate(own, 1)}

@@ -59,7 +59,7 @@ def make_row(sample: Sample, result: Result, group: str | None) -> dict[str, Any
         "skipped_steps": record.get("skipped_steps", 0),
         "own_threshold": result.threshold,
         "otsu_threshold": result.otsu,
-        "mask_fraction": float(result.mask.double().mean()),
+        "mask_fraction": result.area,
         "confidence": record.get("confidence"),
         "course": record.get("course"),
         "scores": None if sample.mask is None else _scores(sample, result, sample.mask).to_row(),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -53,9 +51,8 @@ def contact_sheet(folder: RunFolder, data: SampleData, rows: list[dict[str, Any]
     lines = []
     for i in choose(ranks, count):
         sample = data.opened()[places[shown[i]["id"]]]
-        file = folder.picture("alphas", shown[i]["id"])
-        if isinstance(sample, Sample) and file.is_file():
-            alpha = torch.from_numpy(np.array(Image.open(file)).astype(np.float32)) / 65535
+        if isinstance(sample, Sample) and folder.picture("alphas", sample.id).is_file():
+            alpha = folder.alpha(sample.id)
             said = f"IoU {ranks[i]:.3f}" if scored else f"covers {ranks[i]:.1%}"
             lines.append(_line(sample, alpha, shown[i]["own_threshold"], f"{said}   {sample.prompt}   ({sample.id})"))
     if lines:
