@@ -35,7 +35,7 @@ from peekaboo.command_line.entry import main as command
 from peekaboo.data.benchmark import LookSet, Scenes
 from peekaboo.evaluation.batching import SampleModule
 from peekaboo.evaluation.metrics import MaskMetrics, score
-from peekaboo.functional.optional import extra
+from peekaboo.functional.optional import pyplot
 from peekaboo.functional.random import Draws
 from peekaboo.ldznet import TrainingScenesData
 from peekaboo.ldznet.conditions import Conditions
@@ -127,8 +127,7 @@ def claims(found: dict[str, Any], sets: Sequence[str], measure: str = "mIoU") ->
 
 def plot_networks(found: dict[str, Any], sets: Sequence[str], file: Path) -> None:
     """Bars of mIoU, one group a set of looks."""
-    pyplot = _pyplot(file)
-    figure, axis = pyplot.subplots(figsize=(2 + 1.6 * len(sets), 3.2), layout="constrained")
+    figure, axis = pyplot(file.name).subplots(figsize=(2 + 1.6 * len(sets), 3.2), layout="constrained")
     width = 0.8 / len(found)
     for i, (name, runs) in enumerate(found.items()):
         means = [statistics.mean(run[drawn]["mIoU"] for run in runs.values()) for drawn in sets]
@@ -199,10 +198,9 @@ def probe_all(options: argparse.Namespace) -> dict[str, Any]:
 
 def plot_probes(found: dict[str, Any], file: Path) -> None:
     """The heat map."""
-    pyplot = _pyplot(file)
     blocks, times = list(found["AP"]), list(next(iter(found["AP"].values())))
     values = [[found["AP"][block][t] for t in times] for block in blocks]
-    figure, axis = pyplot.subplots(figsize=(2 + 0.6 * len(times), 1.2 + 0.4 * len(blocks)), layout="constrained")
+    figure, axis = pyplot(file.name).subplots(figsize=(2 + 0.6 * len(times), 1.2 + 0.4 * len(blocks)), layout="constrained")
     picture = axis.imshow(values, aspect="auto", cmap="viridis")
     for y, row in enumerate(values):
         for x, value in enumerate(row):
@@ -212,15 +210,6 @@ def plot_probes(found: dict[str, Any], file: Path) -> None:
     axis.set(xlabel="timestep", ylabel="block")
     figure.colorbar(picture, label="AP")
     figure.savefig(file, dpi=120)
-
-
-def _pyplot(file: Path) -> Any:
-    with extra("plots", file.name):
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    return pyplot
 
 
 # ---- command line --------------------------------------------------------------------------------------------------------------

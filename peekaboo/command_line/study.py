@@ -7,10 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from ..functional.optional import pyplot
 from ..identity import digest
 from ..results.files import local_folder
 from ..results.writing import write_text
-from ..studies.figure import draw, pyplot
+from ..studies.figure import PURPOSE, draw
 from ..studies.folder import StudyFolder, identity_of
 from ..studies.measures import Found, collect, table_csv, table_markdown
 from ..studies.runner import Launch, launch, run_cells
@@ -47,7 +48,7 @@ def main(args: list[str], launch: Launch = launch) -> int:
         print(listed(folder, chosen))
         return 0
     if study.figure is not None:
-        pyplot()
+        pyplot(PURPOSE)
     if not options.collect:
         check_cells(folder, chosen)
         folder.open()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data.checks import user_path
-from ..functional.optional import extra
+from ..functional.optional import extra, pyplot
 from ..results.captions import font_for, written
 from ..results.writing import write_bytes, write_text
 from .metrics import LEVELS
@@ -122,11 +122,8 @@ def _by_group(runs: list[dict[str, Any]], groups: list[str]) -> list[list[str]]:
 
 def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
     """Draws mIoU with its 95 % interval, a panel a data set, the paper's beside them."""
+    plots = pyplot(file.name)
     with extra("plots", file.name):
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
         from matplotlib.font_manager import FontProperties
 
     panels: list[tuple[str, list[tuple[str, float, float, float]]]] = []
@@ -140,7 +137,7 @@ def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
     font = font_for("".join(title + "".join(bar[0] for bar in bars) for title, bars in panels))
     file_of_font = getattr(font, "path", None)
     lettering = FontProperties(fname=file_of_font if isinstance(file_of_font, str) else None)
-    figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
+    figure, axes = plots.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, bars) in zip(axes[0], panels, strict=True):
         names, means, lows, highs = zip(*bars, strict=True)
         errors = np.abs(np.array([lows, highs]) - np.array(means))
@@ -155,7 +152,7 @@ def plot(runs: list[dict[str, Any]], file: Path, paper: bool = True) -> None:
         axis.grid(axis="x", alpha=0.3)
     content = io.BytesIO()
     figure.savefig(content, dpi=120, format="png")
-    pyplot.close(figure)
+    plots.close(figure)
     write_bytes(file, content.getvalue())
 
 

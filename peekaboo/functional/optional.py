@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -29,3 +30,20 @@ def extra(name: str, purpose: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         missing = f"{purpose}: expected {error.name}, which is not installed; pip install 'peekaboo[{name}]'"
         raise ModuleNotFoundError(missing, name=error.name) from error
+
+
+def pyplot(purpose: str) -> Any:
+    """Returns matplotlib's pyplot, which draws without a display.
+
+    Args:
+        purpose: see :func:`extra`.
+
+    Raises:
+        ModuleNotFoundError: in one line, if matplotlib is not installed.
+    """
+    with extra("plots", purpose):
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    return pyplot

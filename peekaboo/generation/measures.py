@@ -10,11 +10,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ..data.backgrounds import paint_background
 from ..data.looks import vocabulary
 from ..data.scenes import noun_phrase
 from ..functional.compositing import composite
 from ..functional.edges import filled
+from ..results.generated import HALF, half_transparent, photograph
 from ..teachers.clip import CLIP
 
 COLOURS = {
@@ -31,7 +31,6 @@ COLOURS = {
 PHOTOGRAPHS = 2
 #: What a valid alpha has: area, share of half-transparent pixels, of opaque pixels on the border, of the largest piece.
 LEAST_AREA, MOST_AREA, MOST_HALF, MOST_BORDER, LEAST_LARGEST = 0.03, 0.85, 0.2, 0.02, 0.9
-HALF = (0.05, 0.95)  # between these a pixel is half transparent
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,8 @@ def shape_of(alpha: Tensor) -> Shape:
     rim[1:-1, 1:-1] = False
     pieces, _ = ndimage.label(opaque.numpy())
     sizes = np.bincount(pieces.ravel())[1:]
-    half = ((alpha > HALF[0]) & (alpha < HALF[1])).float().mean()
     largest = sizes.max() / sizes.sum() if len(sizes) else 0.0
-    return Shape(float(opaque.float().mean()), float(half), float(opaque[rim].float().mean()), float(largest))
+    return Shape(float(opaque.float().mean()), half_transparent(alpha), float(opaque[rim].float().mean()), float(largest))
 
 
 def spill(rgba: Tensor) -> float | None:
@@ -97,9 +95,7 @@ class Judge:
         self.clip, self.names = clip, list(vocabulary())
         self.texts = clip.embed_text([noun_phrase(name) for name in self.names])
         colours = [torch.tensor(colour)[:, None, None].expand(3, side, side) for colour in COLOURS.values()]
-        painted = [paint_background("photo", side, np.random.default_rng(seed)) for seed in range(PHOTOGRAPHS)]
-        photographs = [torch.from_numpy(one.copy()).permute(2, 0, 1) for one in painted]
-        self.grounds = torch.stack([*colours, *photographs])
+        self.grounds = torch.stack([*colours, *(photograph(side, seed) for seed in range(PHOTOGRAPHS))])
 
     @torch.no_grad()
     def similarities(self, rgba: Tensor) -> Tensor:

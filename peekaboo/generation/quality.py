@@ -24,7 +24,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..api import load
-from ..data.backgrounds import paint_background
 from ..data.base import Sample
 from ..data.looks import vocabulary
 from ..data.scenes import noun_phrase
@@ -36,7 +35,7 @@ from ..optimisation.generator import Generator
 from ..optimisation.segmenter import Segmenter
 from ..results.captions import draw_caption
 from ..results.drawing import checkerboard, to_picture
-from ..results.generated import over
+from ..results.generated import over, photograph
 from ..results.lock import RunLock
 from ..results.writing import is_whole_png, write_json, write_picture, write_text
 from ..teachers.clip import CLIP
@@ -156,8 +155,7 @@ class Study:
         """IoU at one half of alphas with what `rgb_bilateral` finds in their composites over a photograph-like ground."""
         if not some:
             return {}
-        painted = paint_background("photo", self.side, np.random.default_rng(PHOTOGRAPH))
-        ground = torch.from_numpy(painted.copy()).permute(2, 0, 1)
+        ground = photograph(self.side, PHOTOGRAPH)
         pictures = [self.picture(source, (word, seed)) for source, word, seed in some]
         pairs = [
             Sample(f"{word}/{seed}", over(rgba, ground), noun_phrase(word))

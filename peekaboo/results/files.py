@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.checks import user_path
 from ..functional.compositing import composite
 from .drawing import side_by_side, to_picture
-from .writing import write_json, write_picture
+from .writing import write_json, write_picture, write_timelapse
 
 if TYPE_CHECKING:  # a result writes itself by this file
     from .result import Result
@@ -74,8 +74,7 @@ def save_result(result: Result, folder: Path) -> Path:
     write_picture(folder / "overlay.png", result.overlay)
     write_picture(folder / "side_by_side.png", side_by_side(result))
     if result.frames is not None and len(result.frames):
-        first, *others = [to_picture(frame) for frame in result.frames]
-        write_picture(folder / "timelapse.gif", first, save_all=True, append_images=others, duration=80, loop=0)
+        write_timelapse(folder / "timelapse.gif", [to_picture(frame) for frame in result.frames])
     write_json(folder / "result.json", describe(result))
     return folder
 

@@ -17,10 +17,11 @@ from ..functional.framing import resize
 from .drawing import checkerboard, to_picture
 from .files import to_16_bit
 from .summary import shown
-from .writing import write_json, write_picture
+from .writing import write_json, write_picture, write_timelapse
 
 FRAME_SIDE = 128  # of a time-lapse
 PHOTOGRAPH_SEED = 4
+HALF = (0.05, 0.95)  # between these a pixel is half transparent
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,25 @@ class Generated:
     def describe(self) -> dict[str, Any]:
         """Returns what ``result.json`` holds."""
         own = {"prompt": self.prompt} if self.scene is None else {"prompt": self.prompt, "scene": self.scene}
-        half = ((self.alpha > 0.05) & (self.alpha < 0.95)).float().mean()
-        area = {"area": float((self.alpha > 0.5).float().mean()), "half_transparent": float(half)}
-        return {**self.record, **own, **area, "mean_alpha": float(self.alpha.mean())}
+        shape = {"area": self.area, "half_transparent": half_transparent(self.alpha)}
+        return {**self.record, **own, **shape, "mean_alpha": float(self.alpha.mean())}
+
+    @property
+    def area(self) -> float:
+        """Share of the image that is more opaque than not, in [0, 1]."""
+        return float((self.alpha > 0.5).double().mean())
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to see: no pixel is half opaque."""
-        return not bool((self.alpha > 0.5).any())
+        return self.area == 0
 
     def summary(self, folder: Path, iterations: int) -> list[str]:
         """Returns the lines that end a run: what it shows, what it took, and which file to open."""
-        record, area = self.record, float((self.alpha > 0.5).float().mean())
+        record = self.record
         made = f"nothing made for {self.prompt!r}: the image is transparent" if self.empty else f"made {self.prompt!r}"
         took = f"seed {record['seed']}, {record['iterations']} of {iterations} iterations, {record['seconds']:.1f} s"
-        return [f"{made}, alpha covers {area:.1%}", took, shown(folder / "image.png")]
+        return [f"{made}, alpha covers {self.area:.1%}", took, shown(folder / "image.png")]
 
     def save(self, folder: str | Path) -> Path:
         """Writes the files.
@@ -95,8 +100,7 @@ class Generated:
             write_picture(folder / "background.png", to_picture(self.ground))
             write_picture(folder / "composite.png", to_picture(over(torch.cat([self.image, self.alpha[None]]), self.ground)))
         if self.frames is not None and len(self.frames):
-            first, *others = [to_picture(frame) for frame in lapse(self.frames)]
-            write_picture(folder / "timelapse.gif", first, save_all=True, append_images=others, duration=80, loop=0)
+            write_timelapse(folder / "timelapse.gif", [to_picture(frame) for frame in lapse(self.frames)])
         write_json(folder / "result.json", self.describe())
         return folder
 
@@ -109,13 +113,23 @@ def over(rgba: Tensor, ground: Tensor) -> Tensor:
 def grounds(height: int, width: int) -> dict[str, Tensor]:
     """What transparent pictures are shown over, by name: each broadcasts to (3, height, width)."""
     side = max(height, width)
-    photograph = paint_background("photo", side, np.random.default_rng(PHOTOGRAPH_SEED))
     return {
         "checkerboard": checkerboard(height, width, max(side // 16, 1)),
         "black": torch.zeros(3, 1, 1),
         "white": torch.ones(3, 1, 1),
-        "photograph": torch.from_numpy(photograph.copy()).permute(2, 0, 1)[:, :height, :width],
+        "photograph": photograph(side, PHOTOGRAPH_SEED)[:, :height, :width],
     }
+
+
+def photograph(side: int, seed: int) -> Tensor:
+    """Paints a ground that looks like a photograph's: (3, side, side) in [0, 1]."""
+    painted = paint_background("photo", side, np.random.default_rng(seed))
+    return torch.from_numpy(painted.copy()).permute(2, 0, 1)
+
+
+def half_transparent(alpha: Tensor) -> float:
+    """Share of an alpha (H, W) that is neither opaque nor transparent, in [0, 1]."""
+    return float(((alpha > HALF[0]) & (alpha < HALF[1])).float().mean())
 
 
 def lapse(frames: Tensor) -> list[Tensor]:

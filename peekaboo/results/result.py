@@ -174,8 +174,7 @@ class Result:
         iou = "" if self.iou is None else f", IoU {self.iou:.3f}"
         iterations = f", {self.record['iterations']} iterations" if "iterations" in self.record else ""
         seconds = f", {self.record['seconds']:.1f} s" if "seconds" in self.record else ""
-        covered = float(self.mask.float().mean())
-        return f"Result({self.prompt!r}, {width}x{height}, {covered:.1%} of the image{iou}{iterations}{seconds})"
+        return f"Result({self.prompt!r}, {width}x{height}, {self.area:.1%} of the image{iou}{iterations}{seconds})"
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""

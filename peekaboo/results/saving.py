@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from ..data.names import slug
+from ..data.names import labels
 from .drawing import all_of
 from .files import local_folder
 from .interruption import Interrupted, Interruption, stops
@@ -213,8 +213,8 @@ class SaveResults(Callback):
         masks = [result for result in results if isinstance(result, Result)]
         if len(masks) > 1 and all(torch.equal(result.image, masks[0].image) for result in masks):
             write_picture(self.folder / "all.png", all_of(masks))
-        places = [self.folder / f"{i}_{slug(result.prompt)}" for i, result in enumerate(results)]
-        places = [self.folder] if len(results) == 1 else places
+        names = labels([result.prompt for result in results])
+        places = [self.folder] if len(results) == 1 else [self.folder / name for name in names]
         for result, place in zip(results, places, strict=True):
             result.record["interrupted"] = trainer.interrupted
             result.save(place)

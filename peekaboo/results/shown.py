@@ -21,6 +21,10 @@ class Kept(Protocol):
         """What it is of."""
 
     @property
+    def area(self) -> float:
+        """Share of the image that it covers, in [0, 1]."""
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing in it."""
 

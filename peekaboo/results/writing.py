@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ def write_picture(path: Path, picture: Image.Image, **options: Any) -> None:
     content = io.BytesIO()
     picture.save(content, format=Image.registered_extensions()[path.suffix.lower()], **options)
     write_bytes(path, content.getvalue())
+
+
+def write_timelapse(path: Path, frames: Sequence[Image.Image]) -> None:
+    """Writes pictures as a GIF that goes round, twelve a second; see :func:`write_bytes`."""
+    write_picture(path, frames[0], save_all=True, append_images=frames[1:], duration=80, loop=0)
 
 
 def is_whole_png(path: Path, size: tuple[int, int] | None = None) -> bool:

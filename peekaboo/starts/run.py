@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..data.base import Sample
 from ..data.masks import read_alpha
-from ..data.names import slug
+from ..data.names import labels
 from ..functional.framing import Framing
 from ..functional.random import Draws
 from ..teachers.base import Teacher
@@ -32,17 +32,17 @@ class Run(Start):
 
     def maps(self, images: Tensor, pairs: list[Sample], framing: Framing, draws: Draws, teacher: Teacher | None) -> Tensor:
         found = []
-        for number, pair in enumerate(pairs):
+        for label, pair in zip(labels([pair.prompt for pair in pairs]), pairs, strict=True):
             size = (pair.image.shape[-2], pair.image.shape[-1])
-            values = read_alpha(self._file(number, pair), size, "start.folder")
+            values = read_alpha(self._file(label, pair), size, "start.folder")
             found.append(framed_map(values, images.shape[-1], framing))
         return torch.stack(found).to(images.device)
 
-    def _file(self, number: int, pair: Sample) -> Path:
+    def _file(self, label: str, pair: Sample) -> Path:
         """The alpha of a pair: a data set's by its id, a fit's by its place and prompt."""
         places = (
             self.folder / "alphas" / f"{pair.id}.png",
-            self.folder / f"{number}_{slug(pair.prompt)}" / "alpha.png",
+            self.folder / label / "alpha.png",
             self.folder / "alpha.png",
         )
         for place in places:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..functional.optional import extra
+from ..functional.optional import pyplot
 from ..results.captions import font_for, written
 from ..results.writing import write_bytes
 from .measures import Found
 from .study import Figure, Study
 
+PURPOSE = "study.figure"  # that asks for matplotlib
 COURSE = "iteration"  # the x that shows how alphas changed
 NAMES = {
     "area": "area of the mask",
@@ -24,20 +25,6 @@ NAMES = {
     "pixel_variance": "pixel variance",
     "mean_alpha": "mean of alpha",
 }
-
-
-def pyplot() -> Any:
-    """Returns matplotlib's pyplot, without a display.
-
-    Raises:
-        ModuleNotFoundError: in one line, if it is not installed.
-    """
-    with extra("plots", "study.figure"):
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    return pyplot
 
 
 def draw(study: Study, found: list[Found], file: Path) -> None:
@@ -50,7 +37,7 @@ def draw(study: Study, found: list[Found], file: Path) -> None:
     """
     figure = study.figure
     assert figure is not None
-    plot = pyplot()
+    plot = pyplot(PURPOSE)
     tall = 1.2 + 0.3 * len(found) if figure.x is None else 4.2
     canvas, axes = plot.subplots(
         1, len(figure.y), figsize=(5.4 * len(figure.y), max(tall, 3)), squeeze=False, layout="constrained"
