@@ -11,17 +11,18 @@ are optimised to the end, and judged. The scenes are those of the tuning set wit
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from common import load, machine, print_table, write_json
 from iteration import PRECISIONS
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from peekaboo.data.base import Sample
+from peekaboo.data.benchmark import as_sample
 from peekaboo.data.looks import vocabulary
 from peekaboo.data.scenes import Kind, compose, noun_phrase
 from peekaboo.optimisation.segmenter import Segmenter
@@ -45,10 +46,10 @@ def both_prompts(seed: int, count: int) -> list[tuple[Kind, bool, Sample]]:
     for i in range(count):
         for number, kind in enumerate(KINDS):
             scene = compose(seed, i, kind)
-            image = torch.from_numpy(scene.image).permute(2, 0, 1).float() / 255
+            shown = replace(as_sample(f"{kind}-{i:03d}", scene), mask=None, others=None)
             absent = noun_phrase(absent_word(scene.names, seed, i, number))
-            found.append((kind, True, Sample(f"{kind}-{i:03d}", image, scene.prompt)))
-            found.append((kind, False, Sample(f"{kind}-{i:03d}-absent", image, absent)))
+            found.append((kind, True, shown))
+            found.append((kind, False, replace(shown, id=f"{shown.id}-absent", prompt=absent)))
     return found
 
 

@@ -32,6 +32,7 @@ from peekaboo.ldznet.training import Training
 from peekaboo.losses import Loss, ScoreDistillation
 from peekaboo.optimisation.segmenter import Segmenter
 from peekaboo.results.board import MaskBoard
+from peekaboo.results.exit_codes import NOTHING_FOUND
 from peekaboo.results.saving import SaveResults
 from peekaboo.teachers import Diffusion
 
@@ -318,3 +319,10 @@ def train(make_trainer: Callable[..., Trainer]) -> Callable[..., Trainer]:
         return trainer
 
     return run
+
+
+def code_of(run: Path) -> int:
+    """The exit code that a fit's results ask for: whether there is anything in its masks."""
+    empty = [json.loads(file.read_text())["empty"] for file in run.rglob("result.json")]
+    assert empty
+    return NOTHING_FOUND if all(empty) else 0

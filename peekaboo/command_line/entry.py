@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..results.exit_codes import NOTHING_FOUND, SAMPLES_FAILED
 from .help import help_for
 from .surroundings import prepare
-
-SAMPLES_FAILED, NOTHING_FOUND = 3, 4  # exit codes
 
 
 def main(args: list[str] | None = None) -> int:

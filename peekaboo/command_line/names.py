@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,19 @@ def named_configs(args: list[str]) -> list[str]:
 
 def read_config(config: str) -> dict[str, Any]:
     """Reads a config file; empty where the parser will say what is wrong with it."""
+    try:
+        return _parsed(Path(config).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parses a config once, however many look into it before the parser does; nobody may change what comes back."""
     import yaml
 
     try:
-        found = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -108,7 +108,7 @@ class Fitted(Configured, InPrecision):
     def told(self, results: Sequence[Any]) -> list[Any]:
         """Adds to the records of results what is needed to make them again."""
         precision = self.precision
-        with suppress(RuntimeError):  # as above
+        with suppress(RuntimeError):  # Lightning's word for: no trainer has it
             precision = str(self.trainer.precision)
         for result in results:
             result.record.update(precision=precision, configuration=self.configuration(decisive=True), versions=versions())

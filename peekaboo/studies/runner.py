@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ..results.exit_codes import SAMPLES_FAILED
 from ..results.interruption import SIGNALS, Interrupted, Interruption
 from .folder import StudyFolder
 from .study import Cell
 
 Launch = Callable[[list[str]], int]
-SAMPLES_FAILED = 3  # the exit code of a `test` some of whose samples failed
 PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
 
 

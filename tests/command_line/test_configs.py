@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, code_of
 
-from peekaboo.command_line.entry import NOTHING_FOUND, main, run
+from peekaboo.command_line.entry import main, run
 from peekaboo.command_line.parser import CommandLine
 from peekaboo.data.benchmark import ScenesData
 from peekaboo.data.looks import SEEN_LOOKS
@@ -148,7 +148,9 @@ def contains(whole: Any, part: Any) -> bool:
 
 def test_competing_prompts_are_an_overlay(fit_arguments: Arguments) -> None:
     prompts = '--model.prompt=["a red apple", "a teddy bear"]'
-    assert main([*fit_arguments("rgb_bilateral.yaml"), "--config", "competing.yaml", prompts]) in (0, NOTHING_FOUND)
+    assert main([*fit_arguments("rgb_bilateral.yaml"), "--config", "competing.yaml", prompts]) == code_of(
+        Path("lightning_logs/version_0")
+    )
     results = [json.loads(file.read_text()) for file in Path("lightning_logs/version_0").glob("*/result.json")]
     assert sorted(result["prompt"] for result in results) == ["a red apple", "a teddy bear"]
     assert {result["variant"] for result in results} == {"Competing(Bilateral(Raster, RGB))"}

@@ -16,11 +16,12 @@ from PIL import Image
 from peekaboo import api
 from peekaboo.alphas import Raster
 from peekaboo.backgrounds import RandomColour
-from peekaboo.command_line.entry import NOTHING_FOUND, main
+from peekaboo.command_line.entry import main
 from peekaboo.data.base import Sample
 from peekaboo.functional.maps import pixel_variance, total_variation
 from peekaboo.losses import CLIPLoss
 from peekaboo.optimisation.segmenter import Segmenter
+from peekaboo.results.exit_codes import NOTHING_FOUND
 from peekaboo.teachers import CLIP
 from peekaboo.teachers.confidence import PARTS, Confidence, prompt_gains
 
