@@ -15,7 +15,7 @@ class FadingImage(RandomColour):
     Over a plain colour an opacity of one half shows ghosts, and of ghosts a teacher judges by colour more than by shape: of
     two alike objects it lets both grow. Over ``visible * image + (1 - visible) * colour`` the composite is the image at an
     opacity of ``visible + (1 - visible) * alpha``: no object can vanish before the teacher has said which one is meant.
-    Not published; it was found on the embedded teacher (docs/performance.md).
+    Not published; it was found on the embedded teacher (docs/notebook.md).
 
     Args:
         visible: share of the image in the background, in [0, 1).
