@@ -126,7 +126,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ASSETS, help="folder with teacher, clip and depth")
-    parser.add_argument("--configs", nargs="+", default=list(CONFIGS), help="of the methods; none for the models alone")
+    parser.add_argument("--configs", nargs="*", default=list(CONFIGS), help="of the methods; none for the models alone")
     parser.add_argument("--tuning", action="store_true", help="scenes to choose with instead of the benchmark")
     parser.add_argument("--sets", nargs="+", choices=list(LOOK_SETS), help="of looks; by default all that the split may show")
     parser.add_argument("--single", type=int, default=30, help="scenes of each set of looks")

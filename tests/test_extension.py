@@ -39,11 +39,11 @@ def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("mine", None)
     arguments = shlex.split(command)
-    assert arguments[:3] == ["python", "cli.py", "fit"]
+    assert arguments[:2] == ["peekaboo", "fit"]
     quick = ["--model.iterations", "2", "--model.resolution", "16", "--trainer.precision", "32-true"]
     if "mine.Target" not in command and "mine.Smooth" not in command:
         quick += [f"--model.loss.teacher.path={pipeline}"]
-    assert main(["fit", *arguments[3:], *quick]) == code_of(Path("lightning_logs/version_0"))
+    assert main(["fit", *arguments[2:], *quick]) == code_of(Path("lightning_logs/version_0"))
     result = json.loads((tmp_path / "lightning_logs" / "version_0" / "result.json").read_text())
     assert result["iterations"] == 2
     named = re.search(r"mine\.(\w+)", command)

@@ -21,7 +21,7 @@ from .network import SegmentationNetwork
 Kind = Literal["RGBNet", "ZNet", "LDZNet", "ConcatNet"]
 CONFIG, WEIGHTS, FORMAT = "config.json", "network.safetensors", 1
 LAYOUT = f"the folder of a trained RGBNet, ZNet or LD-ZNet, with {CONFIG} and {WEIGHTS}"
-SOURCE = "`python cli.py fit --config ldznet/ldznet.yaml` writes one"
+SOURCE = "`peekaboo fit --config ldznet/ldznet` writes one"
 
 
 @dataclass(frozen=True)

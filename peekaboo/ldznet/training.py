@@ -168,7 +168,7 @@ class Training(Configured, LightningModule):
     def on_train_end(self) -> None:
         self._report()
         if self.trainer.is_global_zero:
-            how = f"`python cli.py test --config ldznet.yaml --model.folder {self.output}`"
+            how = f"`peekaboo test --config ldznet --model.folder {self.output}`"
             rank_zero_info(f"trained network in {self.output}: {how} tests it")
 
     def _export(self) -> None:
@@ -226,7 +226,7 @@ class Training(Configured, LightningModule):
         """Begins a fit; see :meth:`check_fit`."""
         if stage != "fit":
             raise ValueError(
-                f"model: expected `fit` for a training, got `{stage}`; `--config ldznet.yaml --model.folder {self.output}` tests "
+                f"model: expected `fit` for a training, got `{stage}`; `--config ldznet --model.folder {self.output}` tests "
                 "the trained network"
             )
         self.check_fit(self.trainer.datamodule, self.trainer)  # type: ignore[attr-defined]
