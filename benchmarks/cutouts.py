@@ -29,8 +29,9 @@ from peekaboo.results.finish import Finish
 from peekaboo.results.result import Result
 
 WAYS = {
-    "raw (as before)": Finish("raw"),
+    "raw": Finish("raw"),
     "clean, enlarged": Finish(edges="enlarged"),
+    "clean, filtered, with specks": Finish(min_area=0),
     "clean, filtered": Finish(),
     "clean, filtered, largest": Finish(largest=True, fill_holes=True),
     "hard, filtered": Finish("hard"),

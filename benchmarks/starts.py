@@ -5,9 +5,9 @@
     python benchmarks/starts.py --rows attention --single 3 --pair 3 --pictures start.png
 
 Each cell is the mean IoU at the threshold .5, in brackets at Otsu's, then at the one threshold that is best for the group (chosen
-with the truth: the order of the pixels, whatever their height), and the share of masks at .5 that are empty. "map" is the alpha
-that the optimisation begins with: the start's map as the alpha filters it. Groups: Fluent 3D is the look that the
-shipped models know, ``set_aside`` a look that no training saw.
+with the truth: the order of the pixels, whatever their height), and the share of masks at .5 that are empty, as results count it.
+"map" is the alpha that the optimisation begins with: the start's map as the alpha filters it. Groups: Fluent 3D is the look that
+the shipped models know, ``set_aside`` a look that no training saw.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from peekaboo.data.benchmark import Scenes
 from peekaboo.functional.masks import iou, otsu_threshold
 from peekaboo.optimisation.segmenter import Segmenter
 from peekaboo.results.files import overlay
+from peekaboo.results.result import is_empty
 from peekaboo.starts import Attention, NoiseDifference, Start
 
 ROWS: dict[str, Callable[[], Start | None]] = {
@@ -41,7 +42,6 @@ ROWS: dict[str, Callable[[], Start | None]] = {
     "noise difference": NoiseDifference,
 }
 LEVELS = torch.arange(1, 20) / 20
-EMPTY = 0.005  # of the image: a mask below shows nothing
 
 
 def figures(alphas: Tensor, truths: Tensor) -> dict[str, float]:
@@ -51,7 +51,7 @@ def figures(alphas: Tensor, truths: Tensor) -> dict[str, float]:
         "iou": float(iou(alphas > 0.5, truths).mean()),
         "otsu": float(iou(alphas > otsu_threshold(alphas)[:, None, None], truths).mean()),
         "best": best,
-        "empty": float(((alphas > 0.5).flatten(1).float().mean(1) < EMPTY).float().mean()),
+        "empty": sum(is_empty(alpha > 0.5) for alpha in alphas) / len(alphas),
     }
 
 

@@ -20,7 +20,7 @@ from ..results.interruption import Interrupted, Interruption, forward
 from ..results.latest import link_latest
 from ..results.ranks import once
 from ..results.records import command, versions
-from ..results.result import EMPTY, Result
+from ..results.result import Result
 from ..results.writing import write_json, write_text
 from .batching import SampleModule
 from .continuing import finished, provenance
@@ -280,7 +280,7 @@ class Evaluation(Callback):
         if self.contact_sheet:
             contact_sheet(folder, self.data, rows, self.contact_sheet, self.module.threshold)
         done = len(rows) - len(metrics["failed"])
-        empty = [row["id"] for row in rows if row.get("mask_fraction", 1) < EMPTY]
+        empty = [row["id"] for row in rows if row.get("empty")]
         if self.stage == "predict" and empty:
             self.nothing_found = len(empty) == done
             named = ", ".join(empty[:SHOWN]) + (" ..." if empty[SHOWN:] else "")

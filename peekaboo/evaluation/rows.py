@@ -60,6 +60,7 @@ def make_row(sample: Sample, result: Result, group: str | None) -> dict[str, Any
         "own_threshold": result.threshold,
         "otsu_threshold": result.otsu,
         "mask_fraction": result.area,
+        "empty": result.empty,
         "confidence": record.get("confidence"),
         "course": record.get("course"),
         "scores": None if sample.mask is None else _scores(sample, result, sample.mask).to_row(),

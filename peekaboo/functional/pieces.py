@@ -19,8 +19,8 @@ def clean(mask: Mask, largest: bool = False, fill_holes: bool = False, min_area:
     Args:
         mask: (H, W) bool.
         largest: keep the largest piece alone.
-        fill_holes: make what the mask encloses a part of it.
-        min_area: pieces of a smaller share of the image are dropped, in [0, 1].
+        fill_holes: make all that the mask encloses a part of it.
+        min_area: pieces of a smaller share of the image, in [0, 1], are dropped, and holes of a smaller share are filled.
 
     Returns:
         (H, W) bool.
@@ -33,7 +33,19 @@ def clean(mask: Mask, largest: bool = False, fill_holes: bool = False, min_area:
         if largest:
             keep &= np.arange(len(areas)) == areas.argmax()
         mask = keep[labels]
-    return ndimage.binary_fill_holes(mask) if fill_holes else mask
+    if fill_holes:
+        return ndimage.binary_fill_holes(mask)
+    if min_area > 0 and (holes := ndimage.binary_fill_holes(mask) & ~mask).any():
+        labels, _ = ndimage.label(holes)
+        small = np.bincount(labels.ravel()) < min_area * mask.size
+        mask = mask | (holes & small[labels])
+    return mask
+
+
+def largest_share(mask: Mask) -> float:
+    """Returns the share of the image, in [0, 1], that the largest piece of a mask covers."""
+    labels, count = ndimage.label(mask, structure=TOUCHING)
+    return float(np.bincount(labels.ravel())[1:].max() / mask.size) if count else 0.0
 
 
 def box(mask: Mask) -> tuple[int, int, int, int] | None:

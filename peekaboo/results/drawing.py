@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,12 +12,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..functional.compositing import composite
+from ..functional.pieces import box
 from .captions import draw_caption, font_for, written
 
 if TYPE_CHECKING:  # a result draws itself by this file
     from .result import Result
 
 Colour = tuple[float, float, float]
+Box = tuple[int, int, int, int]
 #: Okabe and Ito's palette, which people of any colour vision tell apart, without its black.
 PALETTE: tuple[Colour, ...] = (
     (0.90, 0.62, 0.00),
@@ -58,15 +60,23 @@ def colours_for(image: Tensor, masks: Sequence[Tensor]) -> list[Colour]:
     return chosen
 
 
-def outlined(image: Tensor, masks: Sequence[Tensor], labels: Sequence[str]) -> Image.Image:
+def outlined(
+    image: Tensor,
+    masks: Sequence[Tensor],
+    labels: Sequence[str],
+    colours: Sequence[Colour] | None = None,
+    in_corner: bool = False,
+) -> Image.Image:
     """Draws masks over an image: tinted, with an outline of white in black that stands out from any colour, and labelled.
 
     Args:
         image: (3, H, W) in [0, 1].
         masks: (H, W) bool each.
         labels: one for each mask; an empty one is left out.
+        colours: one for each mask; None for those that stand out from what they cover.
+        in_corner: write labels in the upper left corner, where those of a film stay, and not where they hide least.
     """
-    colours = colours_for(image, masks)
+    colours = colours_for(image, masks) if colours is None else colours
     everywhere = torch.stack(list(masks)).any(0)
     grey = image.mean(0, keepdim=True)
     out = torch.where(everywhere, image, 0.5 * image + 0.2 * grey)  # what no mask covers stands back
@@ -81,24 +91,49 @@ def outlined(image: Tensor, masks: Sequence[Tensor], labels: Sequence[str]) -> I
             for band, own in (*bands, ((inside > thick) & (inside <= 2 * thick), colour)):
                 out = torch.where(torch.from_numpy(band), torch.tensor(own)[:, None, None], out)
     picture = to_picture(out)
+    taken = everywhere.numpy().astype(np.float32)
+    detail = 0.1 * np.hypot(*np.gradient(grey[0].numpy())) if min(picture.size) > 1 else 0 * taken
     for number, (mask, label, colour) in enumerate(zip(masks, labels, colours, strict=True)):
         if label:
-            _label(picture, mask, label, colour, number)
+            left, top, right, bottom = _label(picture, None if in_corner else mask, taken + detail, label, colour, number)
+            taken[top:bottom, left:right] = 1
     return picture
 
 
-def _label(picture: Image.Image, mask: Tensor, text: str, colour: Colour, number: int) -> None:
-    """Writes black on the mask's colour in a black frame, above the mask where there is room."""
+def _label(picture: Image.Image, mask: Tensor | None, hidden: Any, text: str, colour: Colour, number: int) -> Box:
+    """Writes black on the mask's colour in a black frame, beside the mask where least is hidden.
+
+    Args:
+        picture: to write on.
+        mask: (H, W) bool that it is the label of; None for the upper left corner, as of an empty one.
+        hidden: (H, W), what it costs to hide each pixel.
+        text, colour: of the label.
+        number: of the label, for the corner.
+
+    Returns:
+        Where it is.
+    """
     draw = ImageDraw.Draw(picture)
     font = font_for(text)
     width = min(round(draw.textlength(written(text, font), font=font)) + 8, picture.width)
     height = min(18, picture.height)
-    rows, columns = (np.flatnonzero(mask.numpy().any(axis)) for axis in (1, 0))
-    left, top = (int(columns[0]), int(rows[0]) - height - 2) if len(rows) else (0, number * height)
-    left, top = max(min(left, picture.width - width), 0), max(min(top, picture.height - height), 0)
+    around = None if mask is None else box(mask.numpy())
+    places = [(0, number * height)] if around is None else _beside(around, width, height)
+    inside = [(max(min(x, picture.width - width), 0), max(min(y, picture.height - height), 0)) for x, y in places]
+    left, top = min(inside, key=lambda place: float(hidden[place[1] : place[1] + height, place[0] : place[0] + width].mean()))
     fill = tuple(round(255 * value) for value in _readable(colour))
     draw.rectangle((left, top, left + width - 1, top + height - 1), fill=fill, outline="black")
     draw_caption(draw, (left + 4, top + 2), text, width - 7)
+    return left, top, left + width, top + height
+
+
+def _beside(around: Box, width: int, height: int) -> list[tuple[int, int]]:
+    """Returns left and top of the places for a label beside a box (left, top, width, height), the usual ones first."""
+    left, top, wide, high = around
+    columns = (left, left + (wide - width) // 2, left + wide - width)
+    rows = (top, top + (high - height) // 2, top + high - height)
+    above_and_below = [(x, y) for y in (top - height - 2, top + high + 2) for x in columns]
+    return above_and_below + [(x, y) for x in (left + wide + 2, left - width - 2) for y in rows]
 
 
 def _readable(colour: Colour) -> Colour:
@@ -121,7 +156,7 @@ def all_of(results: Sequence[Result]) -> Image.Image:
     image = results[0].image
     if any(result.image.shape != image.shape or not torch.equal(result.image, image) for result in results[1:]):
         raise ValueError("results: expected some of one image, got several images")
-    return outlined(image, [result.mask for result in results], [label_of(result) for result in results])
+    return outlined(image, [result.shape for result in results], [label_of(result) for result in results])
 
 
 def side_by_side(result: Result, side: int = 512) -> Image.Image:

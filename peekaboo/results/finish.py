@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
@@ -17,6 +15,7 @@ from ..functional.pieces import clean
 
 Cutout = Literal["raw", "clean", "hard"]
 Edges = Literal["enlarged", "filtered", "matting"]
+SPECK = 0.001  # share of an image below which a piece of a mask is no object
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,9 @@ class Finish:
             edges by closed-form matting (the extra ``matting``; minutes for large images). Not for
             ``raw``.
         largest: keep the largest piece alone.
-        fill_holes: make what the object encloses a part of it.
-        min_area: drop pieces of a smaller share of the image, in [0, 1).
+        fill_holes: make all that the object encloses a part of it.
+        min_area: drop pieces, and fill holes, of a smaller share of the image, in [0, 1); 0 keeps all. None for specks alone,
+            those under :data:`SPECK`, and for none of a ``raw`` cut-out.
 
     Raises:
         ValueError: for a value that means nothing.
@@ -43,28 +43,26 @@ class Finish:
     edges: Edges = "filtered"
     largest: bool = False
     fill_holes: bool = False
-    min_area: float = 0.0
+    min_area: float | None = None
 
     def __post_init__(self) -> None:
         for argument, values in (("cutout", get_args(Cutout)), ("edges", get_args(Edges))):
             if getattr(self, argument) not in values:
                 raise ValueError(f"finish.{argument}: expected one of {', '.join(values)}, got {getattr(self, argument)!r}")
-        if not 0 <= self.min_area < 1:
+        if self.min_area is not None and not 0 <= self.min_area < 1:
             raise ValueError(f"finish.min_area: expected a share of the image, in [0, 1), got {self.min_area}")
         if self.edges == "matting":  # found out now, and not when the mask is there
             with extra("matting", "finish.edges: matting"):
                 import pymatting  # noqa: F401
 
-    @property
-    def drops(self) -> bool:
-        """Whether pieces may be dropped."""
-        return self.largest or self.min_area > 0
-
     def shape(self, mask: Tensor) -> Tensor:
-        """Returns a mask, (H, W) bool, with its pieces dropped and its holes filled as asked for."""
-        if not (self.drops or self.fill_holes):
+        """Returns a mask, (H, W) bool, with its pieces dropped and its holes filled."""
+        return self._cleaned(mask, SPECK if self.min_area is None else self.min_area)
+
+    def _cleaned(self, mask: Tensor, least: float) -> Tensor:
+        if not (self.largest or self.fill_holes or least > 0):
             return mask
-        return torch.from_numpy(clean(mask.cpu().numpy(), self.largest, self.fill_holes, self.min_area))
+        return torch.from_numpy(clean(mask.cpu().numpy(), self.largest, self.fill_holes, least))
 
     def cut_out(self, image: Tensor, alpha: Tensor, threshold: float, scale: float = 1.0) -> Tensor:
         """Returns the cut-out, (4, H, W) in [0, 1]: colours and opacity, not multiplied with one another.
@@ -76,26 +74,33 @@ class Finish:
             scale: how many times as large as it was optimised the alpha is.
         """
         if self.cutout == "raw":
-            return torch.cat([image, self._pieces(alpha, alpha > threshold, scale)[None]])
+            mask = alpha > threshold
+            return torch.cat([image, _with_pieces(alpha, mask, self._cleaned(mask, self.min_area or 0.0))[None]])
         if not (alpha > threshold).any():  # no piece of it would have an opacity, or colours
             return torch.cat([image, torch.zeros_like(alpha)[None]])
-        found = levels(alpha, threshold)
+        found = self._in_pieces(levels(alpha, threshold))  # before its edges: a filter would spread specks over the background
         if self.edges == "filtered":
             found = filter_at_full_size(image, found, scale)
         elif self.edges == "matting":
             found = closed_form(image, found, scale)
-        found = self._pieces(found, found > 0.5, scale)
+        found = self._in_pieces(found)
         if self.cutout == "hard":
             found = (found > 0.5).to(found.dtype)
         return torch.cat([foreground_colours(image, found), found[None]])
 
-    def _pieces(self, alpha: Tensor, mask: Tensor, scale: float) -> Tensor:
-        """Gives an alpha the pieces of its mask that are kept, and their soft edges."""
-        if not (self.drops or self.fill_holes):
-            return alpha
-        kept = self.shape(mask)
-        if self.drops:
-            near = ndimage.distance_transform_edt(~kept.numpy()) <= ceil(scale) + 1 if kept.any() else np.zeros(kept.shape, bool)
-            dropped = mask & ~kept
-            alpha = torch.where(torch.from_numpy(near) & ~dropped, alpha, 0.0)
-        return torch.where(kept & ~mask, 1.0, alpha) if self.fill_holes else alpha
+    def _in_pieces(self, alpha: Tensor) -> Tensor:
+        return _with_pieces(alpha, alpha > 0.5, self.shape(alpha > 0.5))
+
+
+def _with_pieces(alpha: Tensor, mask: Tensor, kept: Tensor) -> Tensor:
+    """Gives an alpha the pieces of its mask that are kept: what is nearest to a dropped one, its soft edge, is 0 with it.
+
+    Args:
+        alpha: (H, W) in [0, 1].
+        mask: (H, W) bool, what it shows.
+        kept: (H, W) bool, the mask without some pieces, and with holes filled.
+    """
+    if (dropped := mask & ~kept).any():
+        nearest = ndimage.distance_transform_edt(~mask.numpy(), return_distances=False, return_indices=True)
+        alpha = torch.where(dropped[tuple(torch.from_numpy(nearest).long())], 0.0, alpha)
+    return torch.where(kept & ~mask, 1.0, alpha)

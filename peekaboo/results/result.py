@@ -14,13 +14,18 @@ from PIL import Image
 from torch import Tensor
 
 from ..functional.masks import iou, otsu_threshold
-from ..functional.pieces import box, polygons
+from ..functional.pieces import box, largest_share, polygons
 from ..functional.run_lengths import encode
 from .drawing import label_of, outlined, side_by_side, to_picture
-from .finish import Finish
+from .finish import SPECK, Finish
 
 Threshold = float | Literal["otsu"]
-EMPTY, FULL = 0.001, 0.99  # shares of an image beyond which a mask says nothing
+FULL = 0.99  # share of an image beyond which a mask sets nothing apart
+
+
+def is_empty(mask: Tensor) -> bool:
+    """Whether a mask (H, W) shows nothing: no piece of it covers :data:`SPECK` of the image, however many there are."""
+    return float(mask.float().mean()) < SPECK or largest_share(mask.cpu().numpy()) < SPECK
 
 
 def fixed_threshold(threshold: Threshold) -> float:
@@ -66,10 +71,10 @@ class Result:
         """Share of the image that the mask covers, in [0, 1]."""
         return float(self.mask.double().mean())
 
-    @property
+    @cached_property
     def empty(self) -> bool:
-        """Whether nothing was found: the mask covers less than a thousandth of the image."""
-        return self.area < EMPTY
+        """Whether nothing was found: see :func:`is_empty`."""
+        return is_empty(self.mask)
 
     @property
     def full(self) -> bool:
@@ -117,8 +122,8 @@ class Result:
 
     @property
     def overlay(self) -> Image.Image:
-        """The image with the mask outlined, tinted and labelled."""
-        return outlined(self.image, [self.mask], [label_of(self)])
+        """The image with the shape outlined, tinted and labelled."""
+        return outlined(self.image, [self.shape], [label_of(self)])
 
     @property
     def box(self) -> tuple[int, int, int, int] | None:

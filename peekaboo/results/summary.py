@@ -34,12 +34,19 @@ def what(result: Result) -> str:
     >>> what(Result(zeros(3, 4, 4), "a dog", eye(4), 0.5, "fixed"))
     "found 'a dog': 25.0% of the image"
     >>> what(Result(zeros(3, 4, 4), "a dog", 0.3 * eye(4), 0.5, "fixed"))
-    "nothing found for 'a dog': the mask is empty (its alpha is at most 0.30)"
+    "nothing found for 'a dog': no alpha over the threshold of 0.50 (highest: 0.30)"
+    >>> alpha = zeros(64, 64)
+    >>> alpha[0, 0] = 0.79
+    >>> what(Result(zeros(3, 64, 64), "a dog", alpha, 0.5, "fixed"))
+    "nothing found for 'a dog': specks of 0.024% of the image (highest alpha: 0.79)"
     """
     if result.record.get("rejected"):
         return f"nothing found for {result.prompt!r}: its confidence is below {result.record['min_confidence']}"
     if result.empty:
-        return f"nothing found for {result.prompt!r}: the mask is empty (its alpha is at most {float(result.alpha.max()):.2f})"
+        above, high = f"over the threshold of {result.threshold:.2f}", float(result.alpha.max())
+        if not result.mask.any():
+            return f"nothing found for {result.prompt!r}: no alpha {above} (highest: {high:.2f})"
+        return f"nothing found for {result.prompt!r}: specks of {100 * result.area:.2g}% of the image (highest alpha: {high:.2f})"
     if result.full:
         return f"nothing set apart for {result.prompt!r}: the mask is the whole image ({result.area:.1%})"
     return f"found {result.prompt!r}: {result.area:.1%} of the image"
@@ -68,6 +75,8 @@ def advice(result: Result) -> str | None:
     """Says what to do about a mask that is of no use; None for one that is."""
     if not result.empty and not result.full:
         return None
-    if result.record.get("teacher") == "embedded":
-        return "the embedded teacher knows drawn objects (`peekaboo words`), no photographs; for those add --teacher sd15"
+    if result.record.get("photograph"):
+        return "this looks like a photograph, and the embedded teacher knows drawings alone; add --teacher sd15"
+    if unknown := result.record.get("unknown_words"):
+        return f"the embedded teacher does not know {', '.join(map(repr, unknown))}; `peekaboo words` lists what it knows"
     return f"name the object in other words, or try --model.penalty {'lower' if result.empty else 'higher'} or another --seed"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from peekaboo.command_line.entry import main
 from peekaboo.command_line.screen import first_line
 from peekaboo.results.bar import _Lines
 from peekaboo.results.result import Result
-from peekaboo.results.summary import summary
+from peekaboo.results.summary import advice, summary
 
 Arguments = Callable[[str], list[str]]
 CHATTER = ("GPU available", "Trainer.fit", "Modules in", "Epoch", "v_num", "Params", "Restor")
@@ -103,12 +104,12 @@ def test_lightning_has_its_say_where_it_is_asked_for(fit_arguments: Arguments, c
 
 def test_an_empty_mask_is_said_recorded_and_no_success(fit_arguments: Arguments, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*fit_arguments("raster.yaml"), "--model.threshold=1.0"]) == 4
-    assert capsys.readouterr().out.startswith("nothing found for 'a red apple': the mask is empty (its alpha is at most 0.")
+    assert capsys.readouterr().out.startswith("nothing found for 'a red apple': no alpha over the threshold of 1.00 (highest: 0.")
     assert json.loads(Path("runs/latest/result.json").read_text())["empty"] is True
 
 
 def test_several_masks_of_which_one_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    record = {"iterations": 30, "seconds": 1.25, "device": "cpu", "teacher": "embedded"}
+    record: dict[str, Any] = {"iterations": 30, "seconds": 1.25, "device": "cpu", "teacher": "embedded"}
     square, ones = torch.zeros(10, 10), torch.ones(10, 10)
     square[:5, :5] = 0.9
     results = [Result(torch.zeros(3, 10, 10), "a dog", alpha, 0.5, "fixed", record=record) for alpha in (square, 0 * ones, ones)]
@@ -119,7 +120,18 @@ def test_several_masks_of_which_one_is_there(capsys: pytest.CaptureFixture[str])
         "a/overlay.png",
     ]
     assert told[3].startswith("nothing found") and told[6].startswith("nothing set apart")
-    assert "--teacher sd15" in told[4] and "no photographs" in told[7]
+    assert "photograph" not in told[4] + told[7] and "lower" in told[4] and "higher" in told[7]
+
+
+def test_advice_fits_what_was_given() -> None:
+    """A drawing gets no word about photographs."""
+
+    def advised(**more: Any) -> str:
+        return str(advice(Result(torch.zeros(3, 10, 10), "a dog", torch.zeros(10, 10), 0.5, "fixed", record=more)))
+
+    assert "--model.penalty lower" in advised() and "photograph" not in advised()
+    assert "looks like a photograph" in advised(photograph=True) and "--teacher sd15" in advised(photograph=True)
+    assert "'zork'" in advised(unknown_words=["zork"]) and "photograph" not in advised(unknown_words=["zork"])
 
 
 def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

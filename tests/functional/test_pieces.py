@@ -65,6 +65,7 @@ def test_pieces_are_dropped_and_holes_filled() -> None:
     assert largest[9, 9] and not largest[:, 15:].any()
     assert clean(mask, fill_holes=True)[4:6, 4:6].all()
     assert clean(mask, min_area=4 / 240)[2, 15] and not clean(mask, min_area=5 / 240)[2, 15]
+    assert clean(mask, min_area=5 / 240)[4:6, 4:6].all() and not clean(mask, min_area=4 / 240)[4:6, 4:6].any()  # a hole of four
     for options in ({"largest": True}, {"min_area": 0.5}, {"fill_holes": True}):
         assert not clean(np.zeros((4, 4), bool), **options).any()
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from peekaboo.results.drawing import PALETTE, all_of, colours_for, outlined
-from peekaboo.results.result import Result, make_result
+from peekaboo.results.result import Result, is_empty, make_result
 
 
 def result_of(colour: tuple[float, float, float] = (0.9, 0.1, 0.1), **rest: object) -> Result:
@@ -23,6 +23,65 @@ def result_of(colour: tuple[float, float, float] = (0.9, 0.1, 0.1), **rest: obje
     image[:, 10:30, 20:45] = torch.tensor(colour)[:, None, None]
     record = {"iterations": 40, "seconds": 3.52, "resolution": 20}
     return make_result(image, "a teddy bear", alpha, 0.5, **{"record": record, **rest})
+
+
+def with_specks() -> Result:
+    """A bear of 2,400 pixels with a hole of 4 and a hole of 100, and a speck of 4: a thousandth of the image is 9.6."""
+    alpha = torch.full((80, 120), 0.1)
+    alpha[20:60, 40:100] = 0.9
+    alpha[30:32, 50:52] = alpha[40:50, 60:70] = 0.1
+    alpha[2:4, 2:4] = 0.8
+    return make_result(torch.rand(3, 80, 120), "a teddy bear", alpha, 0.5)
+
+
+def test_specks_are_in_the_mask_alone() -> None:
+    result = with_specks()
+    shape, mask = result.shape, result.mask
+    assert mask[2, 2] and not shape[2, 2]
+    assert shape[30, 50] and not shape[45, 65]  # a hole that is a speck, and one that may be the object's
+    opacity = result.finished(edges="enlarged").cutout_tensor[3]
+    assert not opacity[:10, :10].any() and opacity[30, 50] == 1 and opacity[45, 65] == 0
+    assert torch.equal(result.finished(min_area=0).shape, mask)
+    assert torch.equal(result.finished(cutout="raw").cutout_tensor[3], result.alpha)
+    assert not result.finished(cutout="raw", min_area=0.002).cutout_tensor[3, 2:4, 2:4].any()
+    assert result.box == (40, 20, 60, 40)
+
+
+def test_a_dropped_piece_takes_its_soft_edge_along() -> None:
+    alpha = torch.zeros(40, 40)
+    alpha[10:30, 20:38], alpha[10:30, 14:20] = 1.0, 0.4  # an object with a wide soft edge
+    alpha[3:6, 3:6] = 0.4
+    alpha[4, 4] = 1.0
+    cut = make_result(torch.rand(3, 40, 40), "a bear", alpha, 0.5).finished(cutout="raw", largest=True).cutout_tensor[3]
+    assert not cut[:8, :8].any()
+    assert torch.equal(cut[10:30, 14:38], alpha[10:30, 14:38])
+
+
+@pytest.mark.parametrize(("pieces", "empty"), [([], True), ([9] * 40, True), ([16], False), ([9, 16], False)])
+def test_specks_are_nothing_however_many(pieces: list[int], empty: bool) -> None:
+    """Pieces of so many pixels in an image of 10,000: forty of nine cover 3.6 % of it."""
+    mask = torch.zeros(100, 100, dtype=torch.bool)
+    for number, pixels in enumerate(pieces):
+        side, row, column = round(pixels**0.5), 12 * (number // 8), 12 * (number % 8)
+        mask[row : row + side, column : column + side] = True
+    assert is_empty(mask) is empty
+    result = make_result(torch.rand(3, 100, 100), "a bear", mask.float(), 0.5)
+    assert result.empty is empty and bool(result.shape.any()) is not empty
+
+
+def test_a_label_hides_neither_masks_nor_labels_where_there_is_room() -> None:
+    image = torch.full((3, 120, 160), 0.5)
+    masks = [torch.zeros(120, 160, dtype=torch.bool) for _ in range(2)]
+    masks[0][40:80, 60:100] = True
+    masks[1][0:38, 60:100] = True  # where the first one's label would be, and at the upper edge
+    bare = np.asarray(outlined(image, masks, ["", ""]))
+    labelled = np.asarray(outlined(image, masks, ["a bear", "a bus"]))
+    changed = torch.from_numpy((bare != labelled).any(-1))
+    assert changed.any() and not (changed & (masks[0] | masks[1])).any()
+    alone = sum(int((np.asarray(outlined(image, masks, own)) != bare).any(-1).sum()) for own in (["a bear", ""], ["", "a bus"]))
+    assert abs(int(changed.sum()) - alone) < 10  # neither is under the other
+    corner = (np.asarray(outlined(image, masks, ["a bear", "a bus"], in_corner=True)) != bare).any(-1)
+    assert corner[0, 0] and corner[18, 0] and not corner[36:].any()
 
 
 def test_one_line() -> None:
