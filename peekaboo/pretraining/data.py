@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,6 +28,9 @@ HELD_OUT_LOOKS = {"fluent_3d": (FLUENT_3D,), "seen": SEEN_LOOKS, "tuning": (TUNI
 DESCRIBED = 0.3
 #: Families on which masks of pairs come out worst: training shows them more often.
 HARD_BACKGROUNDS = ("noisy", "checkered", "photo")
+#: What captions say of a place or a size, and what would contradict it.
+OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top", "small": "big", "big": "small"}
+QUALITIES = re.compile(r"\b(?:(?<=on the )(?:left|right)|(?<=at the )(?:top|bottom)|(?<=the )(?:small|big))\b")
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,37 @@ def _described(scene: Scene, rng: np.random.Generator) -> str:
     if extent < 0.36 or extent > 0.55:
         true.append(f"the {'small' if extent < 0.36 else 'big'} {name}")
     return true[rng.integers(len(true))] if true else noun_phrase(name)
+
+
+def contradicted(caption: str, rng: np.random.Generator) -> str:
+    """Returns the caption with one thing in it wrong: another name, or in half of those with one place or size, its opposite.
+
+    A caption that names both of a kind is true with their places exchanged, so that only names are changed there.
+
+    Args:
+        caption: as :func:`training_caption` gives it.
+        rng: draws the name.
+
+    Returns:
+        Another caption in the same words; the same one if no name of the vocabulary is in it.
+    """
+    qualities = QUALITIES.findall(caption)
+    if len(qualities) == 1 and rng.random() < 0.5:
+        return QUALITIES.sub(lambda match: OPPOSITE[match[0]], caption)
+    named = list(_names().finditer(caption))
+    if not named:
+        return caption
+    match = named[rng.integers(len(named))]
+    others = [name for name in vocabulary() if name != match["name"]]
+    other = others[rng.integers(len(others))]
+    return caption[: match.start()] + (noun_phrase(other) if match["article"] else other) + caption[match.end() :]
+
+
+@lru_cache(1)
+def _names() -> re.Pattern[str]:
+    """A name of the vocabulary, the longest that fits ("teddy bear"), with its indefinite article where it has one."""
+    names = "|".join(re.escape(name) for name in sorted(vocabulary(), key=len, reverse=True))
+    return re.compile(rf"\b(?P<article>an? )?(?P<name>{names})\b")
 
 
 def held_out_scenes(tag: str, count: int) -> list[Scene]:

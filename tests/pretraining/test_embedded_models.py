@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,15 @@ from peekaboo.data.looks import ASSETS
 from peekaboo.guides import Depth
 from peekaboo.pretraining import average, latents, quality
 from peekaboo.pretraining.clip import CLIPTraining
-from peekaboo.pretraining.data import Mixture, SceneStreamData, held_out_scenes, to_tensor, training_scene
+from peekaboo.pretraining.data import (
+    Mixture,
+    SceneStreamData,
+    contradicted,
+    held_out_scenes,
+    to_tensor,
+    training_caption,
+    training_scene,
+)
 from peekaboo.pretraining.depth import DepthTraining, scale_shift_invariant_loss
 from peekaboo.pretraining.latents import LatentSceneData
 from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
@@ -277,3 +286,46 @@ def test_the_depth_loss_knows_no_scale_and_no_shift_and_can_ask_for_edges() -> N
     # Mean deviations from the median: 0.5 from 0; 0.45 from 0.4 (seven columns of 0, one of 0.4, one of 0.6, seven of 1).
     assert plain > 0
     assert sharp - plain == pytest.approx(0.5 * (1 / 0.5 - 0.2 / 0.45), abs=1e-5)
+
+
+def test_a_contradicted_caption_differs_in_one_thing() -> None:
+    rng = np.random.default_rng(0)
+    assert {contradicted("the small bus", rng) for _ in range(40)} >= {"the big bus"}
+    assert {contradicted("the bus at the top", rng) for _ in range(40)} >= {"the bus at the bottom"}
+    both = {contradicted("the bus on the left and the bus on the right", rng) for _ in range(40)}
+    assert "the bus on the right and the bus on the left" not in both  # which would be true
+    for scene in (training_scene(2000, i) for i in range(40)):
+        caption = training_caption(scene, rng)
+        wrong = contradicted(caption, rng)
+        assert wrong != caption
+        words, others = caption.split(), wrong.split()
+        same_end = next((i for i, (a, b) in enumerate(zip(reversed(words), reversed(others), strict=False)) if a != b), 0)
+        same_start = next(i for i, (a, b) in enumerate(zip([*words, ""], [*others, ""], strict=False)) if a != b)
+        changed = " ".join(words[same_start : len(words) - same_end])
+        assert changed.removeprefix("an ").removeprefix("a ") in caption and " and " not in changed
+        assert not re.search(r"\ba [aeiou]|\ban [^aeiou]", wrong)
+    assert contradicted("a photo of water", rng) == "a photo of water"
+
+
+def test_captions_are_told_apart_by_the_difference_of_their_errors() -> None:
+    right = torch.tensor([0.1, 0.1], dtype=torch.float64, requires_grad=True)
+    wrong = torch.tensor([0.3, 0.1], dtype=torch.float64, requires_grad=True)
+    loss = UNetTraining.contrasted(right, wrong, sharpness=8.0)
+    np.testing.assert_allclose(loss.detach(), [0.1 / 8 * np.log1p(np.exp(-16)), 0.1 / 8 * np.log(2)])
+    loss.sum().backward()
+    np.testing.assert_allclose(right.grad, [1 / (1 + np.exp(16)), 0.5])
+    np.testing.assert_allclose(wrong.grad, -right.grad)
+
+
+def test_a_training_with_contrast_asks_the_network_for_half_of_the_scenes_twice(parts: Path) -> None:
+    training = UNetTraining(str(parts), "unused", channels=[16, 16, 16], contrast=0.5, caption_dropout=0.0)
+    asked: list[list[str]] = []
+    embed = training.embed
+    training.embed = lambda captions: asked.append(captions) or embed(captions)  # type: ignore[method-assign,func-returns-value]
+    training.log = lambda *args, **options: None  # type: ignore[method-assign]
+    captions = ["a bus", "a rocket", "water", "an owl"]
+    batch = {"mean": torch.randn(4, 4, 16, 16), "deviation": torch.zeros(4, 4, 16, 16), "caption": captions}
+    training.training_step(batch, 0).backward()
+    assert asked[0][:4] == captions and len(asked[0]) == 6
+    assert all(a != b for a, b in zip(asked[0][4:], captions, strict=False))
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in training.network.parameters())
