@@ -16,6 +16,7 @@ _NOISE = re.compile(
 _KEY = re.compile(r'Parser key "([^"]+)":?')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':?")
 _TYPE = re.compile(r"Expected an? (?:<class '(?P<name>[^']+)'>|typing\.(?P<other>.+?))(?:\. Got value: (?P<value>.*))?$")
+_OTHER_CLASS = re.compile(r"Import path \S+ does not correspond to a subclass of ")  # of the union's other members
 _GIVEN = re.compile(r"Given value: (?P<value>.*)")
 
 
@@ -54,6 +55,8 @@ def one_line(text: str) -> str:
     >>> lines = ['Parser key "model":', "Problem with given class_path 'a.B':", 'Parser key "iterations":']
     >>> one_line(chr(10).join([*lines, "Expected a <class 'int'>. Got value: many"]))
     "model.iterations: expected int, got 'many'"
+    >>> one_line(chr(10).join(["settled: expected 1, got 0", "Import path a.B does not correspond to a subclass of C"]))
+    'settled: expected 1, got 0'
     """
     keys: list[str] = []
     kind, said = "", []
@@ -75,7 +78,7 @@ def one_line(text: str) -> str:
         if value and expected:
             said.append(f"expected {' or '.join(expected)}, got {value['value']!r}")
             expected = []
-    message = "; ".join(said)
+    message = "; ".join([line for line in said if not _OTHER_CLASS.match(line)] or said)
     if kind and re.match(r"No module|module '|Option ", message):
         message = f"class_path {kind!r}: {message}"
     return ": ".join(part for part in (".".join(keys), message) if part)
