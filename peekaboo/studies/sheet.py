@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from ..results.captions import draw_caption
 from ..results.drawing import to_picture
@@ -16,6 +18,12 @@ from .measures import Found
 from .study import Study
 
 SIDE, GAP, CAPTION = 112, 6, 15
+PAPER = 0.85  # the grey that cut-outs lie on
+_VIEWS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "overlay": lambda image, alpha: overlay(image, (alpha > 0.5).float()),
+    "alpha": lambda image, alpha: alpha.expand_as(image),
+    "cutout": lambda image, alpha: image * alpha + PAPER * (1 - alpha),
+}
 
 
 def draw_sheet(study: Study, found: list[Found], file: Path) -> None:
@@ -51,13 +59,12 @@ def draw_sheet(study: Study, found: list[Found], file: Path) -> None:
             left = (column + 1) * (SIDE + GAP)
             if column == 0:
                 sheet.paste(_small(image), (0, top))
-            shown = alpha.expand(3, -1, -1) if study.sheet.show == "alpha" else overlay(image, (alpha > 0.5).float())
-            sheet.paste(_small(shown), (left, top))
+            sheet.paste(_small(_VIEWS[study.sheet.show](image, alpha)), (left, top))
             draw_caption(pen, (left, top + SIDE + 1), caption, SIDE)
     write_picture(file, sheet)
 
 
-def _read(file: Path) -> tuple[torch.Tensor, torch.Tensor] | None:
+def _read(file: Path) -> tuple[Tensor, Tensor] | None:
     """The image (3, H, W) and the alpha (1, H, W) of a cut-out; None if it cannot be read."""
     try:
         with Image.open(file) as picture:
@@ -67,7 +74,7 @@ def _read(file: Path) -> tuple[torch.Tensor, torch.Tensor] | None:
     return values[:3], values[3:]
 
 
-def _small(picture: torch.Tensor) -> Image.Image:
+def _small(picture: Tensor) -> Image.Image:
     image = to_picture(picture)
     image.thumbnail((SIDE, SIDE))
     return image

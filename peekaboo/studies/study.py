@@ -14,6 +14,7 @@ import yaml
 from ..data.names import slug
 
 Command = Literal["test", "fit"]
+View = Literal["overlay", "alpha", "cutout"]
 CONFIG = "config"  # the axis whose values are configs, laid over the base
 CONFIGURED = "as configured"  # the cell of `one_at_a_time` that changes nothing
 
@@ -58,11 +59,11 @@ class Sheet:
 
     Attributes:
         samples: how many lines; 0 for no sheet.
-        show: ``overlay`` of the mask, or ``alpha``.
+        show: ``overlay`` of the mask, ``alpha``, or ``cutout`` on light grey.
     """
 
     samples: int = 4
-    show: Literal["overlay", "alpha"] = "overlay"
+    show: View = "overlay"
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,6 @@ def _sheet(given: dict[str, Any]) -> Sheet:
     found = _mapping(given, "sheet")
     _check_keys(found, {one.name for one in fields(Sheet)}, "study.sheet")
     sheet = Sheet(**found)
-    if not isinstance(sheet.samples, int) or sheet.samples < 0 or sheet.show not in ("overlay", "alpha"):
-        raise ValueError(f"study.sheet: expected samples of 0 or more, and show of overlay or alpha, got {found!r}")
+    if not isinstance(sheet.samples, int) or sheet.samples < 0 or sheet.show not in get_args(View):
+        raise ValueError(f"study.sheet: expected samples of 0 or more, and show of {' or '.join(get_args(View))}, got {found!r}")
     return sheet

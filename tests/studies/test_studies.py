@@ -27,7 +27,8 @@ from peekaboo.studies.figure import draw
 from peekaboo.studies.folder import StudyFolder
 from peekaboo.studies.measures import Found, collect
 from peekaboo.studies.runner import launch
-from peekaboo.studies.study import Cell, Figure, Study, read_study
+from peekaboo.studies.sheet import draw_sheet
+from peekaboo.studies.study import Cell, Figure, Sheet, Study, View, read_study
 
 SHIPPED = sorted((CONFIGS / "studies").glob("*.yaml"))
 Write = Callable[..., Path]
@@ -111,7 +112,7 @@ def test_a_shipped_study_is_understood_and_says_how_long_it_takes(file: Path) ->
     command.check_cells(folder, folder.cells[-1:])
     assert study.figure is not None
     assert "minute" in file.read_text()
-    assert f"--config studies/{file.name}" in file.read_text()
+    assert f"--config studies/{file.stem} " in file.read_text()
 
 
 @pytest.mark.slow
@@ -198,6 +199,19 @@ def test_a_study_leaves_table_figure_and_sheet(write: Write, capsys: pytest.Capt
     assert Image.open("out/figure.png").width > 500
     assert Image.open("out/contact_sheet.png").width == 3 * 118 - 6
     assert "| penalty 2.5 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("show", "left", "right"), [("alpha", (255, 255, 255), (0, 0, 0)), ("cutout", (200, 0, 0), (217, 217, 217))]
+)
+def test_a_sheet_shows_alphas_or_cut_outs(show: View, left: tuple[int, ...], right: tuple[int, ...], tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (112, 112), (200, 0, 0, 0))
+    picture.paste((200, 0, 0, 255), (0, 0, 56, 112))
+    picture.save(tmp_path / "cutout.png")
+    one = Found(Cell("a"), True, {}, {}, {}, {"fit": (tmp_path / "cutout.png", "")})
+    draw_sheet(Study("s", ("rgba.yaml",), sheet=Sheet(samples=1, show=show)), [one], tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert (sheet.getpixel((118 + 20, 60)), sheet.getpixel((118 + 90, 60))) == (left, right)
 
 
 def test_a_study_that_was_stopped_in_a_cell_goes_on_and_equals_one_left_alone(
