@@ -112,7 +112,7 @@ def test_a_shipped_study_is_understood_and_says_how_long_it_takes(file: Path) ->
     command.check_cells(folder, folder.cells[-1:])
     assert study.figure is not None
     assert "minute" in file.read_text()
-    assert f"--config studies/{file.stem} " in file.read_text()
+    assert f"--config studies/{file.stem}" in file.read_text()
 
 
 @pytest.mark.slow
