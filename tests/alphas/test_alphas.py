@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from peekaboo.alphas import Alpha, Bilateral, Competing, Fourier, Raster
+from peekaboo.alphas import Alpha, Bicubic, Bilateral, Competing, Fourier, Raster
 from peekaboo.alphas.base import finished
 from peekaboo.functional.bilateral import bilateral_filter, bilateral_weights, pad_weights
 from peekaboo.guides import RGB
 
 MAKERS: dict[str, Callable[[], Alpha]] = {
     "raster": Raster,
+    "bicubic": lambda: Bicubic(cells=5),
     "fourier": lambda: Fourier(features=6, scale=2.0, width=10, depth=2),
     "bilateral": lambda: Bilateral(Raster(), RGB(), passes=5),
     "bilateral_fourier": lambda: Bilateral(Fourier(features=6, width=10, depth=1), RGB(), passes=5),
@@ -98,6 +99,38 @@ def test_every_parameter_gets_a_gradient_and_leads_with_the_number_of_pairs(make
 def test_raster_is_normal_with_the_given_deviation() -> None:
     values = start(lambda: Raster(scale=3.0), torch.rand(1, 3, 100, 100), [0]).logits()
     assert abs(float(values.mean())) < 0.15 and abs(float(values.std()) - 3) < 0.11  # 5 standard errors of 10,000 draws
+
+
+def cubic(x: float, a: float = -0.75) -> float:
+    """The kernel of cubic convolution (Keys 1981), with PyTorch's parameter."""
+    x = abs(x)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+def test_bicubic_is_the_cubic_convolution_of_its_grid() -> None:
+    alpha = start(lambda: Bicubic(cells=4, scale=2.0), torch.rand(2, 3, 10, 7), [0, 1])
+    found = alpha.logits()
+    for sample, row, column in ((0, 5, 3), (1, 0, 6), (1, 9, 0)):
+        y, x = (row + 0.5) * 4 / 10 - 0.5, (column + 0.5) * 4 / 7 - 0.5
+        total = 0.0
+        for i in range(math.floor(y) - 1, math.floor(y) + 3):
+            for j in range(math.floor(x) - 1, math.floor(x) + 3):
+                value = alpha.grid[sample, 0, min(max(i, 0), 3), min(max(j, 0), 3)]  # the edge goes on
+                total += cubic(y - i) * cubic(x - j) * float(value)
+        assert float(found[sample, 0, row, column]) == pytest.approx(total, abs=1e-5)
+
+
+def test_bicubic_takes_up_logits_as_nearly_as_it_can() -> None:
+    alpha = start(lambda: Bicubic(cells=16), torch.rand(1, 3, 64, 64), [0])
+    y, x = torch.meshgrid(torch.linspace(-3, 3, 64), torch.linspace(-2, 2, 64), indexing="ij")
+    smooth = (y + x)[None, None]
+    alpha.begin_at(smooth)
+    assert (alpha.logits() - smooth)[..., 6:-6, 6:-6].abs().max() < 0.05  # of 10; the kernel with -0.75 bends a plane a little
+    assert alpha.grid.requires_grad
+    with pytest.raises(ValueError, match=r"^cells: expected at least 1, got 0$"):
+        Bicubic(cells=0)
 
 
 def plain_fourier(alpha: Fourier, sample: int, height: int, width: int) -> Tensor:
