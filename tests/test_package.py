@@ -11,6 +11,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -122,6 +123,7 @@ def _every_import(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("extra", sorted(set(EXTRAS) - set(IMPORTED_BY_OTHERS)))
 def test_without_an_extra_one_line_names_it(extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from peekaboo.data.film import Film, encode_film
     from peekaboo.data.images import decode
     from peekaboo.data.refcoco import fill_polygon
     from peekaboo.evaluation import Evaluation
@@ -137,6 +139,7 @@ def test_without_an_extra_one_line_names_it(extra: str, monkeypatch: pytest.Monk
     users = {
         "coco": [lambda: fill_polygon([0, 0, 1, 1, 0, 1], 4, 4), lambda: Evaluation(coco_rle=True)],
         "matting": [lambda: Finish(edges="matting"), lambda: closed_form(torch.rand(3, 4, 4), torch.rand(4, 4), 1.0)],
+        "video": [lambda: Film(ROOT / "README.md"), lambda: encode_film([], Fraction(1))],
         "plots": [lambda: plot([], tmp_path / "report.png")],
         "heic": [lambda: decode(io.BytesIO(b"\0\0\0\x18ftypheic" + bytes(16)))],
         "sprites": [lambda: rasterise("<svg/>")],

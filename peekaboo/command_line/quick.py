@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..data.film import is_film
 from ..data.listing import SUFFIXES
 from ..data.sources import LISTS
 from .names import did_you_mean
@@ -49,6 +50,9 @@ def expanded(args: list[str]) -> list[str]:
         options = [f"--variant={DEFAULT}", *options]
     if len(sources) == 1 and not (Path(sources[0]).is_dir() or _has_many(sources[0])):
         return ["fit", *options, f"--model.image={sources[0]}", *(f"--model.prompt={prompt}" for prompt in prompts)]
+    films = all(is_film(source) for source in sources)
+    if films and not any(option.startswith("--model.start") for option in options):
+        options += ["--config=frames"]  # each begins at the mask of the one before
     what = [f"--data.images={json.dumps(sources)}", f"--data.prompt={json.dumps(prompts, ensure_ascii=False)}"]
     return ["predict", *options, *what, "--data.recursive=true", "--evaluation.cutouts=true"]
 
@@ -84,11 +88,12 @@ def is_source(word: str) -> bool:
     >>> is_source("dog.jpg"), is_source("photos/*.png"), is_source("-"), is_source("a dog"), is_source("what is *this*?")
     (True, True, True, False, False)
     """
-    return word == "-" or os.path.lexists(Path(word).expanduser()) or Path(word).suffix.lower() in {*SUFFIXES, *LISTS}
+    suffix = Path(word).suffix.lower()
+    return word == "-" or os.path.lexists(Path(word).expanduser()) or suffix in {*SUFFIXES, *LISTS} or is_film(word)
 
 
 def _has_many(source: str) -> bool:
-    return Path(source).suffix.lower() in LISTS or (glob.has_magic(source) and not Path(source).exists())
+    return Path(source).suffix.lower() in LISTS or is_film(source) or (glob.has_magic(source) and not Path(source).exists())
 
 
 def _from_stdin() -> list[str]:

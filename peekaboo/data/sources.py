@@ -7,17 +7,19 @@ import os
 from pathlib import Path
 
 from .checks import read_bytes, require, user_path
+from .film import is_film
 from .listing import SUFFIXES, Listing
 
 LISTS = (".txt", ".lst")
-KINDS = "a folder of images, an image, a glob, or a list of them (.txt)"
+KINDS = "a folder of images, an image, a film, a glob, or a list of them (.txt)"
 
 
 class Sources:
     """The images of one or several sources.
 
-    A source is a folder; an image; a glob (``photos/**/*.jpg``); or a text file with one of those a line, relative to the file,
-    in which lines that begin with ``#`` say nothing. An image that several sources name counts once.
+    A source is a folder; an image; a film (``clip.mp4``), which stands for its frames; a glob (``photos/**/*.jpg``); or a text
+    file with one of those a line, relative to the file, in which lines that begin with ``#`` say nothing. An image that several
+    sources name counts once.
 
     Args:
         sources: as the user gave them.
@@ -25,7 +27,7 @@ class Sources:
 
     Attributes:
         folder: that all images are in: the source itself where it is a single folder.
-        images: paths relative to that folder.
+        images: paths relative to that folder, of films too.
         left_out: what folders had beside images, in words.
 
     Raises:
@@ -51,9 +53,9 @@ class Sources:
         path = user_path(source)
         if glob.has_magic(str(source)) and not path.exists():
             found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-            images = [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
+            images = [file for file in found if (file.suffix.lower() in SUFFIXES or is_film(file)) and file.is_file()]
             if not images:
-                raise FileNotFoundError(f"images: expected at least one image for {str(source)!r}, got none")
+                raise FileNotFoundError(f"images: expected at least one image or film for {str(source)!r}, got none")
             return images
         require(path, "images", KINDS, "give one that exists")
         if path.is_dir():

@@ -26,7 +26,7 @@ from .batching import SampleModule
 from .continuing import finished, provenance
 from .exports import Exports
 from .folder import RunFolder
-from .frames import unbroken, write_flicker
+from .frames import as_files, unbroken, write_flicker, write_overlays
 from .metrics import MaskMetrics, Scores
 from .objects import write_object_maps
 from .progress import SampleBar
@@ -273,7 +273,10 @@ class Evaluation(Callback):
         if self.object_maps:
             maps = write_object_maps(folder, rows)
             print(f"{len(maps)} maps of objects in {folder.path / 'objects'}")
-        Exports(folder, rows, self.module.finish, self.polygon_tolerance).write(self.exports)
+        if self.exports:
+            Exports(folder, as_files(folder, rows), self.module.finish, self.polygon_tolerance).write(self.exports)
+        for film in write_overlays(folder, rows, self.module.finish):
+            print(f"overlay in {film}")
         if self.module.frame_by_frame:
             for prompt, value in write_flicker(folder, rows).items():
                 print(f"{prompt}: flicker {'-' if value is None else f'{value:.3f}'} (1 - IoU of neighbouring masks)")

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..alphas.base import Alpha
 from ..backgrounds.base import Background
 from ..data.base import Sample
+from ..data.film import frame_of
 from ..data.input import Input
 from ..data.names import labels
 from ..evaluation.batching import SampleModule
@@ -154,6 +155,8 @@ class Segmenter(Fitted, SampleModule):
         found: list[Result] = []
         for _, frame in groupby(samples, key=lambda sample: sample.source or sample.id):
             pairs = list(frame)
+            if (place := frame_of(pairs[0].source)) is not None and not place[1]:
+                self.start.begin({})  # another film's last frame is none before this one's first
             results = self.segment(pairs, [self.sample_seed(pair.prompt) for pair in pairs], report=self.report, timelapse=False)
             for pair, result in zip(pairs, results, strict=True):
                 self.start.remember(pair.prompt, result.alpha)

@@ -53,6 +53,12 @@ def test_one_image_is_a_fit(given: list[str], expected: list[str]) -> None:
     assert expanded(given) == expected
 
 
+def test_films_begin_each_frame_at_the_last_one() -> None:
+    command, *arguments = expanded(["clip.mp4", "a rocket"])
+    assert command == "predict" and "--config=frames" in arguments and '--data.images=["clip.mp4"]' in arguments
+    assert "--config=frames" not in expanded(["clip.mp4", "dog.jpg", "a rocket"])  # images that do not follow on one another
+
+
 @pytest.mark.usefixtures("dogs")
 @pytest.mark.parametrize("sources", [["photos"], ["photos/*.png"], ["list.txt"], ["dog.jpg", "photos"]])
 def test_more_are_a_predict(sources: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from PIL import Image
 import peekaboo
 from peekaboo.command_line.entry import main
 from peekaboo.data.base import Sample
+from peekaboo.data.film import Film, encode_film
 from peekaboo.evaluation.folder import RunFolder
 from peekaboo.evaluation.frames import flicker, unbroken
 from peekaboo.functional.framing import frame
 from peekaboo.functional.random import Draws
+from peekaboo.results.drawing import to_picture
 from peekaboo.results.files import to_16_bit
 from peekaboo.starts import Given, Previous
 
@@ -78,6 +81,44 @@ def test_a_stopped_film_goes_on_the_same(film: Path, pipeline: Path) -> None:
     assert (folder / "samples" / "2-a-bus.json").stat().st_mtime_ns == stamp
     for name, alpha in expected.items():
         np.testing.assert_allclose(again[name], alpha, rtol=0, atol=2e-5)
+
+
+def test_a_video_file_is_its_frames(film: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The masks are those of the same frames in a folder, begun one at the other; two films do not begin at each other."""
+    pictures = [np.asarray(Image.open(film / f"{number}.png")) for number in (2, 9, 10)]
+    clip = film.parent / "clip.mp4"
+    clip.write_bytes(encode_film(pictures, Fraction(6)))
+    frames = film.parent / "frames"
+    frames.mkdir()
+    for number, image in enumerate(Film(clip).read_all()):  # as the codec has left them
+        to_picture(image).save(frames / f"{number}.png")
+    folder = alphas(predict(frames, pipeline, "folder"))
+    out = predict(clip, pipeline, "video", "--evaluation.labelme=true", "--evaluation.coco_polygons=true")
+    found = alphas(out)
+    assert len(found) == len(folder) == 6
+    for name, alpha in found.items():
+        number, _, prompt = name.removeprefix("clip-").partition("-")
+        np.testing.assert_allclose(alpha, folder[f"{int(number)}-{prompt}"], rtol=0, atol=2e-5)
+    said = capsys.readouterr().out
+    assert f"overlay in {out / 'overlay.mp4'}" in said and "a bear: flicker 0." in said
+    drawn = Film(out / "overlay.mp4")
+    assert (len(drawn), drawn.rate, drawn.read(0).shape) == (3, 6, (3, 16, 16))
+    # programs that open pictures alone are given the frames as pictures
+    for file in (out / "labelme").rglob("*.json"):
+        assert Image.open(file.parent / json.loads(file.read_text())["imagePath"]).size == (16, 16)
+    assert len(list((out / "labelme").rglob("*.json"))) == 3
+    twice = film.parent / "twice"
+    twice.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (twice / name).write_bytes(clip.read_bytes())
+    both = predict(twice / "*.mp4", pipeline, "both")
+    again = alphas(both)
+    for name, alpha in again.items():
+        np.testing.assert_allclose(alpha, found["clip" + name[1:]], rtol=0, atol=2e-5)
+    assert len(again) == 12 and {file.name for file in both.glob("*.mp4")} == {"overlay-a.mp4", "overlay-b.mp4"}
+    assert set(json.loads((both / "flicker.json").read_text())) == {
+        f"{twice}/{name}.mp4: a {what}" for name in "ab" for what in ("bear", "bus")
+    }
 
 
 def test_flicker_is_what_two_neighbours_do_not_share() -> None:
