@@ -14,30 +14,75 @@ from ..data.names import slug
 from .files import to_picture
 from .writing import write_picture
 
+NAME = "lightning_logs"  # of the folder that runs are numbered in
 RESULTS = ("result/iou", "result/area", "result/seconds", "result/iterations")  # what HPARAMS compares runs by
 Facts = dict[str, str | int | float | bool]
 
 
-class TensorBoard(TensorBoardLogger):
+class Beside:
+    """A logger of Lightning's that writes beside the results, wherever they are, unless the user names another place.
+
+    Attributes:
+        folder: of the results, once it is known; None before, and where the user named a place.
+        placed: whether the user did.
+    """
+
+    folder: Path | None = None
+    placed = False
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of the run."""
+        return str(super().log_dir if self.folder is None else self.folder)  # type: ignore[misc]
+
+    @property
+    def root_dir(self) -> str:
+        """The folder that it is in."""
+        return str(super().root_dir if self.folder is None else self.folder.parent)  # type: ignore[misc]
+
+
+class CSV(Beside, CSVLogger):
+    """Writes ``metrics.csv`` and ``hparams.yaml`` beside the results of a fit.
+
+    Args:
+        save_dir, name, version: of another place, ``save_dir/name/version_N``; None for the folder of the results.
+        flush_logs_every_n_steps: how often they are written.
+    """
+
+    def __init__(
+        self,
+        save_dir: str | Path | None = None,
+        name: str | None = None,
+        version: int | str | None = None,
+        flush_logs_every_n_steps: int = 100,
+    ) -> None:
+        super().__init__(
+            save_dir or ".", NAME if name is None else name, version, flush_logs_every_n_steps=flush_logs_every_n_steps
+        )
+        self.placed = (save_dir, name, version) != (None, None, None)
+
+
+class TensorBoard(Beside, TensorBoardLogger):
     """Keeps the events of a fit in a folder of their own, whose name is the run's name in TensorBoard.
 
     ``lightning_logs/version_4/a-dog_beach`` says more in its list than ``lightning_logs/version_4``, where the results are.
 
     Args:
-        save_dir, name, version: results are in ``save_dir/name/version_N``.
+        save_dir, name, version: of another place, ``save_dir/name/version_N``; None for the folder of the results.
         run: name of the run; empty for one of prompt and image (see :func:`run_name`).
         rest: of TensorBoard's ``SummaryWriter``.
     """
 
     def __init__(
         self,
-        save_dir: str | Path = ".",
-        name: str | None = "lightning_logs",
+        save_dir: str | Path | None = None,
+        name: str | None = None,
         version: int | str | None = None,
         run: str = "",
         **rest: Any,
     ) -> None:
-        super().__init__(save_dir, name, version, default_hp_metric=False, **rest)
+        super().__init__(save_dir or ".", NAME if name is None else name, version, default_hp_metric=False, **rest)
+        self.placed = (save_dir, name, version) != (None, None, None)
         self.run = run
         self.rest = {name: value for name, value in rest.items() if name not in ("log_graph", "prefix", "sub_dir")}
 

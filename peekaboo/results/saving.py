@@ -18,7 +18,7 @@ from .files import local_folder
 from .interruption import Interrupted, Interruption, stops
 from .latest import link_latest
 from .lock import RunLock
-from .loggers import TensorBoard, tell_results
+from .loggers import CSV, NAME, Beside, TensorBoard, tell_results
 from .ranks import once
 from .result import Result
 from .shown import Checked, Shown
@@ -43,29 +43,33 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 @rank_zero_only
-def claim_folder(trainer: Trainer, saving: SaveResults, numbered: bool) -> None:
+def claim_folder(trainer: Trainer, saving: SaveResults, own: bool) -> None:
     """Makes the folder of a fit: the one that was asked for, or else the next number's, which no other fit takes meanwhile.
+
+    Loggers write into it, too, but those that the user named another place for.
 
     Args:
         trainer: of the fit.
         saving: where it says which folder was asked for.
-        numbered: whether the trainer's loggers are its own, and follow.
+        own: whether the trainer's loggers are its own choice, and no config's.
 
     Raises:
         ValueError: for a name that another run has, or a folder with files of others.
     """
     root = local_folder(trainer.default_root_dir, "trainer.default_root_dir")
     if saving.name is not None:
-        saving.output = root / "lightning_logs" / saving.name
+        saving.output = root / NAME / saving.name
         if saving.output.exists():
             raise ValueError(f"name: expected a new one, got {saving.name!r}, which {str(saving.output)!r} has already")
     if saving.output is not None:
-        saving.output = folder = local_folder(saving.output, "output")
-        _check_ours(folder)
-        if numbered:
-            trainer.loggers = [_logging_to(folder, logger) for logger in trainer.loggers]
-    elif numbered:
-        trainer.loggers = [_numbered(root, logger) for logger in trainer.loggers]
+        saving.output = local_folder(saving.output, "output")
+        _check_ours(saving.output)
+    if own:
+        trainer.loggers = [_ours(logger) for logger in trainer.loggers]
+    beside = [logger for logger in trainer.loggers if isinstance(logger, Beside) and not logger.placed]
+    folder = _next_folder(root) if beside and saving.output is None else saving.output
+    for logger in beside:
+        logger.folder = folder
 
 
 def _check_ours(folder: Path) -> None:
@@ -76,22 +80,21 @@ def _check_ours(folder: Path) -> None:
         raise ValueError(f"output: expected a folder without files of others, got {str(folder)!r} with {', '.join(theirs)}")
 
 
-def _logging_to(folder: Path, logger: Any) -> Any:
+def _ours(logger: Any) -> Any:
     if isinstance(logger, TensorBoardLogger):
-        return TensorBoard(folder.parent, "", folder.name)
-    return CSVLogger(folder.parent, name="", version=folder.name) if isinstance(logger, CSVLogger) else logger
+        return TensorBoard()
+    return CSV() if isinstance(logger, CSVLogger) else logger
 
 
-def _numbered(root: Path, logger: Any) -> Any:
-    """Takes the next number again where another fit has just taken it; one of TensorBoard's is replaced by ours."""
-    while isinstance(logger, TensorBoardLogger | CSVLogger):
-        folder = local_folder(logger.log_dir, "trainer.default_root_dir")
+def _next_folder(root: Path) -> Path:
+    """Makes the folder of the next number; of the one behind where another fit has just taken it."""
+    while True:
+        folder = Path(CSVLogger(root, name=NAME).log_dir)
         try:
             folder.mkdir(parents=True)
-            break
         except FileExistsError:  # since it was counted
-            logger = type(logger)(root, name="lightning_logs")
-    return TensorBoard(root, "lightning_logs", logger.version) if isinstance(logger, TensorBoardLogger) else logger
+            continue
+        return folder
 
 
 class SaveResults(Callback):

@@ -88,7 +88,7 @@ def test_sources_are_images(sources: list[str], names: list[str]) -> None:
 def test_sources_without_images_are_refused() -> None:
     Path("empty.txt").write_text("# none\n")
     for source, said in (
-        ("x/*.png", "at least one image for 'x/"),
+        ("x/*.png", "at least one image or film for 'x/"),
         ("empty.txt", "in the list 'empty.txt'"),
         ("x.png", "'x.png' does"),
     ):

@@ -13,13 +13,13 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
-from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, WandbLogger
+from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from peekaboo.command_line.entry import main
-from peekaboo.results.loggers import TensorBoard, describe_run, name_run, run_name, show_pictures, tell_results
+from peekaboo.results.loggers import CSV, TensorBoard, describe_run, name_run, run_name, show_pictures, tell_results
 from peekaboo.results.result import Result
 
 Make = Callable[..., Any]
@@ -124,11 +124,27 @@ def test_a_csv_logger_gets_numbers_and_files_of_pictures(fit_arguments: Callable
     assert yaml.safe_load((folder / "hparams.yaml").read_text())["prompt"] == "a red apple"
 
 
+@pytest.mark.parametrize("config", ["csv", "tensorboard"])
+def test_loggers_of_a_config_follow_the_output(config: str, fit_arguments: Callable[[str], list[str]]) -> None:
+    arguments = [*fit_arguments("raster.yaml"), "--config", f"loggers/{config}.yaml", "--trainer.log_every_n_steps=1"]
+    assert main([*arguments, "--output=out"]) == 0
+    assert Path("out/metrics.csv").is_file() and Path("out/mask.png").is_file() and not Path("lightning_logs").exists()
+    assert bool(list(Path("out").glob("*/events.*"))) == (config == "tensorboard")
+
+
+def test_a_place_of_a_logger_that_a_user_named_stays(fit_arguments: Callable[[str], list[str]]) -> None:
+    logger = '{"class_path": "peekaboo.results.loggers.CSV", "init_args": {"save_dir": "mine", "version": "a"}}'
+    assert (
+        main([*fit_arguments("raster.yaml"), "--output=out", "--trainer.log_every_n_steps=1", f"--trainer.logger={logger}"]) == 0
+    )
+    assert Path("mine/lightning_logs/a/metrics.csv").is_file() and not Path("out/metrics.csv").exists()
+
+
 def test_two_loggers_are_told_the_same(fit_arguments: Callable[[str], list[str]]) -> None:
     assert main([*fit_arguments("raster.yaml"), "--config", "loggers/tensorboard.yaml", "--trainer.log_every_n_steps=1"]) == 0
     folder = Path("lightning_logs/version_0")
-    (metrics,) = Path("lightning_logs").glob("*/metrics.csv")
-    with metrics.open() as file:
+    assert [path.name for path in Path("lightning_logs").iterdir()] == ["version_0"]
+    with (folder / "metrics.csv").open() as file:
         in_csv = {int(row["step"]): float(row["loss/total"]) for row in csv.DictReader(file) if row["loss/total"]}
     assert {event.step: event.value for event in read(folder / SCENE).Scalars("loss/total")} == pytest.approx(in_csv)
 
@@ -137,7 +153,7 @@ def test_two_loggers_are_told_the_same(fit_arguments: Callable[[str], list[str]]
 def test_every_config_names_a_logger_that_takes_its_arguments(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     asked = yaml.safe_load(config.read_text())["trainer"]["logger"]
-    kinds = {"TensorBoard": TensorBoard, "CSVLogger": CSVLogger, "WandbLogger": WandbLogger, "MLFlowLogger": MLFlowLogger}
+    kinds = {"TensorBoard": TensorBoard, "CSV": CSV, "WandbLogger": WandbLogger, "MLFlowLogger": MLFlowLogger}
     for logger in asked if isinstance(asked, list) else [asked]:
         kind = kinds[logger["class_path"].rpartition(".")[2]]
         pytest.importorskip({"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}.get(kind.__name__, "lightning"))
