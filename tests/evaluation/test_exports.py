@@ -1,4 +1,7 @@
-"""What other programs open: COCO by pycocotools, YOLO's text drawn again, labelme's files by what labelme reads of them."""
+"""What other programs open: COCO by pycocotools, YOLO by supervision and drawn again, labelme's files by what labelme reads.
+
+labelme's own reader cannot be had without Qt. By hand, with Qt mocked, `labelme.LabelFile` of 6.3.1 opens these files.
+"""
 
 from __future__ import annotations
 
@@ -84,6 +87,22 @@ def test_yolos_lines_are_the_masks(exports: Exports, masks: dict[str, Mask]) -> 
     assert drawn.keys() == expected.keys()
     for key, name in expected.items():
         assert np.array_equal(drawn[key], masks[name])
+
+
+def test_supervision_opens_yolo(exports: Exports, masks: dict[str, Mask]) -> None:
+    """Its reader takes flat folders; its masks have the pixels on a polygon's line, too."""
+    supervision = pytest.importorskip("supervision")
+    flat = Exports(exports.folder, [row for row in exports.rows if row["id"].startswith("b-")], exports.finish)
+    root = flat.yolo()
+    data = supervision.DetectionDataset.from_yolo(
+        str(root / "images"), str(root / "labels"), str(root / "data.yaml"), force_masks=True
+    )
+    assert data.classes == ["a dog", "a cat"] and len(data) == 1
+    _, _, found = next(iter(data))
+    assert set(found.class_id.tolist()) == {0}
+    opened = found.mask.any(0)
+    outer = ndimage.binary_dilation(masks["b-dog"], np.ones((3, 3)))
+    assert opened[masks["b-dog"]].all() and not opened[~outer].any()
 
 
 def test_labelme_finds_what_it_reads(exports: Exports, masks: dict[str, Mask]) -> None:
