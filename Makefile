@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu check format lint imports types doctest wheel docs clean
+.PHONY: demo test test-slow test-gpu check format lint imports types doctest wheel docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,11 +17,15 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest tests -n auto
 
+# What takes long, one test each of whose kind is in `make test`, too.
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest tests -n auto -m "slow and not gpu and not mps and not network"
+
 # On a machine with an NVIDIA GPU or Apple's: everything that needs one.
 test-gpu: $(VENV)/.installed
 	$(BIN)/python -m pytest tests -m "gpu or mps" -rs
 
-check: format lint imports types test doctest
+check: format lint imports types test test-slow doctest
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -38,6 +38,8 @@ from peekaboo.teachers import Diffusion
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 16  # of the images that the tiny teachers were made for
+#: What Lightning says of a run, and this program does not repeat.
+CHATTER = ("GPU available", "Trainer.fit", "Modules in", "Epoch", "v_num", "Params", "Restor")
 
 
 #: What torch.compile asks of a machine for CPU code: a C++ compiler, and Python's own headers.

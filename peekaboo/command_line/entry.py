@@ -185,24 +185,27 @@ def explain(error: Exception) -> str | None:
     Mistakes of a user are what this package itself raises, what the argument parser says, and what the system says of files.
     A ValueError out of a library is not among them: it was given something that this package should have refused.
     """
-    import torch
-    from jsonargparse import ArgumentError
-
-    from ..optimisation.guard import GradientError
     from .messages import one_line
 
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, _loaded("torch", "OutOfMemoryError")):
         return (
             "out of GPU memory: lower the number of prompts or `--data.batch_size`, use `--trainer.precision bf16-mixed`, "
             "or a smaller `resolution` of the teacher"
         )
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}: {error.filename}" if error.filename else str(error)
-    if isinstance(error, ArgumentError) or (
-        isinstance(error, (*_REFUSALS, GradientError)) and any(map(_raised_here, _chain(error)))
+    refusals = (*_REFUSALS, *_loaded("peekaboo.optimisation.guard", "GradientError"))
+    if isinstance(error, _loaded("jsonargparse", "ArgumentError")) or (
+        isinstance(error, refusals) and any(map(_raised_here, _chain(error)))
     ):
         return one_line(str(error))
     return None
+
+
+def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:
+    """A class of errors, or none before its module is imported, which takes seconds: none can have been raised then."""
+    found = sys.modules.get(module)
+    return () if found is None else (getattr(found, name),)
 
 
 _REFUSALS: tuple[type[Exception], ...] = (ValueError, FileNotFoundError, ModuleNotFoundError)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import queue
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import common
 import confidence
 import evidence
 import iteration
+import light_processes
 import pytest
 import quality
 import reference
@@ -111,6 +116,31 @@ def test_bilateral_counts_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -
     assert kornia > ours
 
 
+def test_scaling_counts_masks_an_hour(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two processes at a common start; what each of them does is done here, since each would import for seconds."""
+    settings = f"loss.teacher.path={pipeline},resolution=16"
+    seen: list[list[tuple[float, int]]] = []
+    options: list[Any] = []
+    count, rates_of = scaling.masks_an_hour, scaling.rates_of
+    arguments = ["--batches", "1", "--processes", "2", "--iterations", "1", "--set", f"{settings},iterations=7"]
+    with monkeypatch.context() as patch:
+        patch.setattr(scaling, "masks_an_hour", lambda rates, batch: seen.append(rates) or count(rates, batch))
+        patch.setattr(scaling, "rates_of", lambda *given: options.append(given) or rates_of(*given))
+        patch.setattr(scaling, "work", light_processes.count_together)
+        (row,) = run(scaling, patch, *arguments)["rows"]
+    assert sorted(seen[0]) == [(1.0, 7), (2.0, 7)]
+    assert row["masks_an_hour"] == pytest.approx(3600 * 3 / 7)
+    assert count([(10.0, 60), (5.0, 60)], 4) == pytest.approx(3600)
+    threads: list[int] = []
+    monkeypatch.setattr(scaling.torch, "set_num_threads", threads.append)
+    results: queue.Queue[tuple[float, int]] = queue.Queue()
+    scaling.work(*options[0], threading.Barrier(1), results)
+    rate, iterations = results.get_nowait()
+    assert rate > 0 and iterations == 7 and threads == [max((os.cpu_count() or 1) // 2, 1)]
+    assert pickle.loads(pickle.dumps(scaling.work)) is scaling.work  # so a process can be given it
+
+
+@pytest.mark.slow  # two processes that import everything; the test above has all parts of it
 def test_scaling_runs_processes_side_by_side(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = f"loss.teacher.path={pipeline},resolution=16"
     seen: list[list[tuple[float, int]]] = []
@@ -120,13 +150,13 @@ def test_scaling_runs_processes_side_by_side(pipeline: Path, monkeypatch: pytest
     (row,) = run(scaling, monkeypatch, *arguments)["rows"]
     assert [iterations for _, iterations in seen[0]] == [7, 7]
     assert row["masks_an_hour"] == pytest.approx(sum(3600 * rate / 7 for rate, _ in seen[0]))
-    assert count([(10.0, 60), (5.0, 60)], 4) == pytest.approx(3600)
 
 
-def test_scaling_ends_when_a_process_fails(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["--set", f"loss.teacher.path={pipeline / 'nowhere'}", "--batches", "1", "--processes", "1"]
+def test_scaling_ends_when_a_process_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other waits for it at the common start, and would for ever."""
+    monkeypatch.setattr(scaling, "work", light_processes.fail_in_turn)
     with pytest.raises(SystemExit, match="scaling: a process failed"):
-        run(scaling, monkeypatch, *arguments)
+        run(scaling, monkeypatch, "--batches", "1", "--processes", "2")
 
 
 def test_a_random_pipeline_of_a_given_size_is_one_that_the_teacher_loads(tmp_path: Path) -> None:

@@ -16,19 +16,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, code_of
+from conftest import ROOT
+from jsonargparse import ArgumentParser
+from lightning import Trainer
 from PIL import Image
 from torch import Tensor
 
 import peekaboo
 from peekaboo.command_line import entry
-from peekaboo.command_line.configs import with_input
+from peekaboo.command_line.configs import ConfigFile, as_text, with_input
 from peekaboo.command_line.entry import explain, main, script
 from peekaboo.command_line.messages import one_line
 from peekaboo.command_line.names import find_config, with_found_configs
 from peekaboo.command_line.parser import CommandLine
+from peekaboo.data.input import Input
 from peekaboo.losses import ScoreDistillation
 from peekaboo.optimisation.optimisation import Settings
+from peekaboo.optimisation.segmenter import Segmenter
 from peekaboo.results.board import MaskBoard
 from peekaboo.results.saving import SaveResults
 
@@ -72,12 +76,23 @@ def test_help_of_fit_lists_the_arguments(capsys: pytest.CaptureFixture[str]) -> 
     assert "--trainer.precision" in capsys.readouterr().out
 
 
-def test_the_script_exits_with_the_code_and_without_a_traceback(fit_arguments: Arguments) -> None:
-    command = [sys.executable, str(ROOT / "cli.py"), *fit_arguments("raster.yaml"), "--model.image=nowhere.png"]
+def test_the_script_exits_with_the_code_and_without_a_traceback() -> None:
+    """And at once: a name that is wrong is found out before anything large is imported."""
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        str(ROOT / "cli.py"),
+        "fit",
+        "--config=nowhere.yaml",
+        "--trainer.accelerator=cpu",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1] == "error: image: expected an image file, got 'nowhere.png', which does not exist"
+    *before, last = done.stderr.splitlines()
+    assert last.startswith("error: config: expected the name of a config or a YAML file, got 'nowhere.yaml'; ")
+    assert not {"torch", "lightning", "jsonargparse", "transformers"} & {line.rpartition("|")[2].strip() for line in before}
 
 
 def test_the_collector_rests_while_the_script_starts_and_no_longer(
@@ -193,20 +208,17 @@ def test_report_and_words_are_commands(capsys: pytest.CaptureFixture[str]) -> No
 # ---- whose mistake it is -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "ours",
-    [
+def test_a_value_error_out_of_a_library_keeps_its_traceback(fit_arguments: Arguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries: list[Callable[[], Any]] = [
         lambda: np.zeros(2).reshape(3, 5),
         lambda: int("many"),
-        lambda: torch.distributions.Normal(
-            torch.tensor(0.0), torch.tensor(-1.0), validate_args=True
-        ),  # a compiler turns that off
-    ],
-)
-def test_a_value_error_out_of_a_library_keeps_its_traceback(
-    ours: Callable[[], Any], fit_arguments: Arguments, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ScoreDistillation, "forward", lambda *_: ours())
+        lambda: torch.distributions.Normal(torch.tensor(0.0), torch.tensor(-1.0), validate_args=True),  # a compiler turns it off
+    ]
+    for theirs in libraries:
+        with pytest.raises(ValueError, match=".") as broken:
+            theirs()
+        assert explain(broken.value) is None
+    monkeypatch.setattr(ScoreDistillation, "forward", lambda *_: libraries[-1]())
     with pytest.raises(ValueError, match="."):
         main(fit_arguments("raster.yaml"))
 
@@ -236,23 +248,37 @@ def test_image_that_does_not_exist(refused: Callable[..., str]) -> None:
     assert not Path("lightning_logs").exists()  # nothing half-written
 
 
-def test_image_that_is_a_directory(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert refused(f"--model.image={tmp_path}") == f"image: expected an image file, got the directory {str(tmp_path)!r}"
+@pytest.fixture
+def wrong(make_segmenter: Callable[..., Segmenter]) -> Callable[..., str]:
+    """The line that is said of an input, in which some parts are wrong."""
+
+    def find(**parts: Any) -> str:
+        with pytest.raises((ValueError, FileNotFoundError)) as found:
+            make_segmenter(**parts).check_input()
+        line = explain(found.value)
+        assert line is not None
+        return line
+
+    return find
 
 
-def test_image_that_is_empty(refused: Callable[..., str]) -> None:
+def test_image_that_is_a_directory(wrong: Callable[..., str], tmp_path: Path) -> None:
+    assert wrong(image=str(tmp_path)) == f"image: expected an image file, got the directory {str(tmp_path)!r}"
+
+
+def test_image_that_is_empty(wrong: Callable[..., str]) -> None:
     Path("empty.png").touch()
-    assert refused("--model.image=empty.png") == "image: expected an image file, got 'empty.png', which is empty (0 bytes)"
+    assert wrong(image="empty.png") == "image: expected an image file, got 'empty.png', which is empty (0 bytes)"
 
 
-def test_image_that_is_text(refused: Callable[..., str]) -> None:
+def test_image_that_is_text(wrong: Callable[..., str]) -> None:
     Path("text.png").write_text("no picture")
-    assert refused("--model.image=text.png") == "image: expected an image (PNG, JPEG, WebP, ...), got 'text.png', which is none"
+    assert wrong(image="text.png") == "image: expected an image (PNG, JPEG, WebP, ...), got 'text.png', which is none"
 
 
-def test_image_that_is_cut_off(refused: Callable[..., str], image_file: Path) -> None:
+def test_image_that_is_cut_off(wrong: Callable[..., str], image_file: Path) -> None:
     Path("cut.png").write_bytes(image_file.read_bytes()[:-200])
-    assert refused("--model.image=cut.png").startswith("image: expected a readable image, got 'cut.png', which is corrupt")
+    assert wrong(image="cut.png").startswith("image: expected a readable image, got 'cut.png', which is corrupt")
 
 
 def test_mask_of_another_size(refused: Callable[..., str], image_file: Path) -> None:
@@ -261,16 +287,16 @@ def test_mask_of_another_size(refused: Callable[..., str], image_file: Path) -> 
     assert line == "mask: expected the image's size 28 x 20, got 10 x 12 ('other.png')"
 
 
-def test_mask_that_does_not_exist(refused: Callable[..., str]) -> None:
-    assert refused("--model.mask=nowhere.png") == "mask: expected an image file, got 'nowhere.png', which does not exist"
+def test_mask_that_does_not_exist(wrong: Callable[..., str]) -> None:
+    assert wrong(mask="nowhere.png") == "mask: expected an image file, got 'nowhere.png', which does not exist"
 
 
 # ---- prompts -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "[]", '["a dog", ""]'])
-def test_empty_prompt(refused: Callable[..., str], prompt: str) -> None:
-    assert refused(f"--model.prompt={prompt}").startswith("prompt: expected some words, got ")
+def test_empty_prompt(wrong: Callable[..., str], prompt: str) -> None:
+    assert wrong(prompt=as_text(prompt, "model.prompt")).startswith("prompt: expected some words, got ")
 
 
 def test_no_image_or_prompt(refused: Callable[..., str]) -> None:
@@ -390,7 +416,10 @@ def test_our_own_mistakes_keep_their_traceback(fit_arguments: Arguments, monkeyp
 # ---- any image works -----------------------------------------------------------------------------------------------------
 
 
-def save(name: str, **rest: Any) -> tuple[int, int]:
+LARGE = {"photograph.jpg": (480, 320), "twenty_megapixels.jpg": (5480, 3650)}
+
+
+def save(name: str) -> tuple[int, int]:
     """Writes one kind of picture and returns the size that its mask must have."""
     pixels = np.random.default_rng(0).integers(0, 255, (12, 18, 4), dtype=np.uint8)
     rgba = Image.fromarray(pixels)
@@ -410,20 +439,24 @@ def save(name: str, **rest: Any) -> tuple[int, int]:
     elif name == "dot.png":
         rgba.crop((0, 0, 1, 1)).save(name)
         return 1, 1
-    elif name == "large.jpg":  # 20 megapixels
-        Image.new("RGB", (5480, 3650), "red").save(name, quality=50)
-        return 5480, 3650
+    elif name in LARGE:
+        Image.new("RGB", LARGE[name], "red").save(name, quality=50)
+        return LARGE[name]
     return 18, 12
 
 
-@pytest.mark.parametrize("name", ["grey.png", "deep.png", "palette.gif", "rgba.png", "turned.jpg", "dot.png", "large.jpg"])
-def test_any_image_works_and_its_mask_has_its_size(fit_arguments: Arguments, name: str) -> None:
+KINDS = ["grey.png", "deep.png", "palette.gif", "rgba.png", "turned.jpg", "dot.png", "photograph.jpg"]
+
+
+@pytest.mark.parametrize("name", [*KINDS, pytest.param("twenty_megapixels.jpg", marks=pytest.mark.slow)])
+def test_any_image_works_and_its_mask_has_its_size(
+    name: str, make_segmenter: Callable[..., Segmenter], make_trainer: Callable[..., Trainer]
+) -> None:
     size = save(name)
-    assert main([*fit_arguments("rgb_bilateral.yaml"), f"--model.image={name}", "--model.prompt=a bear"]) == code_of(
-        Path("lightning_logs/version_0")
-    )
+    trainer = make_trainer()
+    trainer.fit(make_segmenter(image=name, prompt="a bear", mask=None, iterations=2))
     for file in ("mask.png", "alpha.png", "cutout.png"):
-        assert Image.open(Path("lightning_logs/version_0") / file).size == size
+        assert Image.open(Path(trainer.log_dir) / file).size == size
 
 
 # ---- conveniences --------------------------------------------------------------------------------------------------------
@@ -466,17 +499,45 @@ def test_a_bare_config_name_is_looked_up_but_a_file_of_that_name_wins() -> None:
         (["whole", "--model.prompt", "[not a list"], ("a.png", ["[not a list"], None)),
     ],
 )
-def test_an_inputs_mask_is_of_its_own_image_and_prompt(given: list[str], expected: Any, fit_arguments: Arguments) -> None:
+def test_an_inputs_mask_is_of_its_own_image_and_prompt(given: list[str], expected: Any) -> None:
     """A later config or argument that names another image or prompt takes the mask away; values are text, not YAML."""
+    write_inputs(f"{__name__}.Holder")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("-c", "--config", action=ConfigFile)
+    parser.add_subclass_arguments(Holder, "model")
+    found = parser.parse_args(with_input(["--model", f"{__name__}.Holder", *with_configs(given)])).model.init_args.input
+    assert (found.image, found.prompt, found.mask) == expected
+
+
+class Holder:
+    """Has an input, as a segmenter has, whose many other arguments would take the parser a second."""
+
+    def __init__(self, input: Input | None = None) -> None:
+        self.input = input
+
+
+def write_inputs(class_path: str) -> None:
     texts = {
         "whole": "model: {init_args: {input: {image: a.png, prompt: a, mask: t.png}}}",
         "other": "model: {init_args: {input: {image: b.png, prompt: b}}}",
         "prompt": "model: {init_args: {input: {prompt: c}}}",
         "mask": "model: {init_args: {input: {mask: u.png}}}",
-        "of_class": "model: peekaboo.optimisation.segmenter.Segmenter",
+        "of_class": f"model: {class_path}",
     }
     for name, text in texts.items():
         Path(f"{name}.yaml").write_text(text)
+
+
+def with_configs(given: list[str]) -> list[str]:
+    return [f"--config={one}.yaml" if Path(f"{one}.yaml").is_file() else one for one in given]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(["of_class", "other", "mask"], ("b.png", "b", "u.png")), (["whole", "--model.prompt=x"], ("a.png", "x", None))],
+)
+def test_so_it_is_in_a_segmenter(given: list[str], expected: Any, fit_arguments: Arguments) -> None:
+    write_inputs("peekaboo.optimisation.segmenter.Segmenter")
     seen = []
 
     class Stopped(CommandLine):
@@ -484,9 +545,8 @@ def test_an_inputs_mask_is_of_its_own_image_and_prompt(given: list[str], expecte
             seen.append(self.config.fit.model.init_args.input)
             raise KeyboardInterrupt
 
-    arguments = [f"--config={one}.yaml" if one in texts else one for one in given]
     with pytest.raises(KeyboardInterrupt):
-        Stopped(with_input([*with_found_configs(fit_arguments("raster.yaml")), *arguments]))
+        Stopped(with_input([*with_found_configs(fit_arguments("raster.yaml")), *with_configs(given)]))
     assert (seen[0].image, seen[0].prompt, seen[0].mask) == expected
 
 

@@ -35,6 +35,16 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     return run(arguments).config["fit"]
 
 
+PLAIN: dict[str, Any] = {}
+
+
+def plainly_parsed(config: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same of one config, which is parsed once for all tests that lay others over it."""
+    if config not in PLAIN:
+        PLAIN[config] = parsed(["fit", "--config", config], monkeypatch)
+    return PLAIN[config].clone()
+
+
 def test_the_six_variants_are_there() -> None:
     six = {"raster", "rgb_bilateral", "depth_bilateral", "fourier", "fourier_bilateral", "clip"}
     assert six <= {Path(name).stem for name in VARIANTS}
@@ -107,7 +117,7 @@ def test_published_settings_of_generation_to_the_digit() -> None:
 def test_a_teacher_overlay_changes_the_teacher_and_what_is_tuned_for_it_only(
     overlay: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = parsed(["fit", "--config", "rgb_bilateral.yaml"], monkeypatch)
+    plain = plainly_parsed("rgb_bilateral.yaml", monkeypatch)
     changed = parsed(["fit", "--config", "rgb_bilateral.yaml", "--config", overlay], monkeypatch)
     asked = yaml.safe_load((CONFIGS / overlay).read_text())["model"]["init_args"]
     assert (
@@ -132,7 +142,7 @@ def test_a_teacher_overlay_changes_the_teacher_and_what_is_tuned_for_it_only(
 
 @pytest.mark.parametrize("overlay", TRAINERS)
 def test_a_trainer_overlay_changes_the_trainer_only(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = parsed(["fit", "--config", "raster.yaml"], monkeypatch).as_dict()
+    plain = plainly_parsed("raster.yaml", monkeypatch).as_dict()
     changed = parsed(["fit", "--config", "raster.yaml", "--config", overlay], monkeypatch).as_dict()
     for key, value in yaml.safe_load((CONFIGS / overlay).read_text())["trainer"].items():
         assert contains(changed["trainer"][key], value)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from peekaboo.command_line.entry import main
+from peekaboo.command_line.entry import explain, main
+from peekaboo.optimisation.checkpoint import find_checkpoint
 
 QUIET = ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.enable_progress_bar=false"]
 
@@ -68,12 +69,14 @@ CHECKPOINTS: list[tuple[Callable[[Path], str], list[str], str | None]] = [
     (str, [MORE, "--model.resolution=24"], "got one of others: image was '"),
     (str, [MORE, "--model.optimizer.lr=0.5"], "model.optimizer.init_args.lr was "),
     (cut, [MORE], "got 'half.ckpt', which is cut off, broken or something else"),
-    (text, [MORE], "got 'text.ckpt', which is cut off, broken or something else"),
-    (empty, [MORE], "got 'empty.ckpt', which is cut off, broken or something else"),
-    (of_something_else, [MORE], "got 'other.ckpt', which is of something else"),
-    (lambda path: str(path.parent), [MORE], "got the folder 'lightning_logs/version_0/checkpoints'; give the file, e.g. 'light"),
-    (lambda path: "nowhere.ckpt", [MORE], "got 'nowhere.ckpt', which does not exist"),
-    (lambda path: "s3://bucket/x.ckpt", [MORE], "got 's3://bucket/x.ckpt', which does not exist"),
+]
+NO_CHECKPOINTS: list[tuple[Callable[[Path], str], str]] = [
+    (text, "got 'text.ckpt', which is cut off, broken or something else"),
+    (empty, "got 'empty.ckpt', which is cut off, broken or something else"),
+    (of_something_else, "got 'other.ckpt', which is of something else"),
+    (lambda path: str(path.parent), "got the folder 'lightning_logs/version_0/checkpoints'; give the file, e.g. 'light"),
+    (lambda path: "nowhere.ckpt", "got 'nowhere.ckpt', which does not exist"),
+    (lambda path: "s3://bucket/x.ckpt", "got 's3://bucket/x.ckpt', which does not exist"),
 ]
 
 
@@ -101,6 +104,11 @@ def test_checkpoints_go_on_or_are_refused_in_one_line(
         else:
             assert error.strip().splitlines()[-1].startswith("error: ckpt_path: expected a ")
             assert refused in error
+    for make, refused in NO_CHECKPOINTS:
+        with pytest.raises((ValueError, FileNotFoundError)) as found:
+            find_checkpoint(make(checkpoint))
+        line = explain(found.value) or ""
+        assert line.startswith("ckpt_path: expected a ") and refused in line
 
 
 @pytest.mark.parametrize(

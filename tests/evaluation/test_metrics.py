@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,7 @@ def test_the_metric_adds_up_and_starts_again() -> None:
 def _rank(rank: int, rendezvous: str, folder: str) -> None:
     import torch.distributed as dist
 
+    torch.set_num_threads(1)  # those of the process that was copied are not in the copy
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
     metrics, data = MaskMetrics(), world(5)
     own = [i for i in range(5) if i % 2 == rank]  # three and two: the count does not divide
@@ -170,7 +172,8 @@ def _rank(rank: int, rendezvous: str, folder: str) -> None:
 def test_two_ranks_compute_what_one_computes(tmp_path: Path) -> None:
     import torch.multiprocessing as mp
 
-    mp.spawn(_rank, (str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
+    copied = "fork" if sys.platform == "linux" else "spawn"  # a copy of this process has nothing to import
+    mp.start_processes(_rank, (str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2, start_method=copied)
     alone = measures(score(**world(5)))
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(alone, abs=1e-12)

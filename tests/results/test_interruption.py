@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import CHATTER
 from PIL import Image
 
 from peekaboo.alphas import Raster
@@ -161,6 +162,7 @@ def test_processes_that_are_terminated_and_killed(fit: list[str]) -> None:
     processes[1].kill()
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [143, -signal.SIGKILL], outputs
+    assert not [word for word in ("\r", *CHATTER) if word in outputs[0]]  # through a pipe, the program speaks for itself
     folders = [folder for folder in Path("lightning_logs").iterdir() if (folder / "mask.png").exists()]
     assert len(folders) == 1
     assert "to go on, add --ckpt_path " in outputs[0] and f"{folders[0]}/checkpoints/last.ckpt" in outputs[0]
