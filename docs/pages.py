@@ -1,4 +1,4 @@
-"""Hooks of the docs site: pages that lie elsewhere in the repository, and links between them and the docs."""
+"""Hooks of the docs site: pages that lie elsewhere in the repository, notebooks, and links between them and the docs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,20 @@ def on_files(files: Files, config: Any) -> Files:
     for page, source in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=_linked(text, Path(source).parent, Path())))
+    for notebook in sorted((ROOT / "docs").glob("*.ipynb")):
+        _add_notebook(notebook, files, config)
     return files
+
+
+def _add_notebook(notebook: Path, files: Files, config: Any) -> None:
+    """Adds a notebook as a page, with the outputs that it was saved with; nothing is run."""
+    from nbconvert import MarkdownExporter
+
+    names = {"output_files_dir": "images", "unique_key": notebook.stem}
+    text, resources = MarkdownExporter().from_filename(str(notebook), resources=names)
+    files.append(File.generated(config, f"{notebook.stem}.md", content=text))
+    for name, content in resources["outputs"].items():
+        files.append(File.generated(config, name, content=content))
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -39,7 +52,7 @@ def _linked(text: str, folder: Path, here: Path) -> str:
         if inside in pages:
             new = pages[inside]
         elif inside.startswith("docs/"):
-            new = inside.removeprefix("docs/")
+            new = re.sub(r"\.ipynb$", ".md", inside.removeprefix("docs/"))
         else:
             return name[1:-1] if not name.startswith("!") else found[0]  # a file of the repository: its name will do
         up = "../" * len(here.parts)

@@ -1,4 +1,4 @@
-"""A grid of runs as one command: ``peekaboo study --config studies/NAME.yaml``; see docs/studies.md."""
+"""A grid of runs as one command: ``peekaboo study --config studies/NAME``; see docs/studies.md."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(args: list[str], launch: Launch = launch) -> int:
     """
     options, further = _parser().parse_known_args(args)
     if not options.config:
-        raise ValueError("config: expected a study, as `--config studies/penalty.yaml`, got none")
+        raise ValueError("config: expected a study, as `--config studies/penalty`, got none")
     study = read_study(find_config(options.config[0]))
     further = _with_values(further)
     _check_further(study, further)

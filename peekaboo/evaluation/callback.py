@@ -110,7 +110,7 @@ class Evaluation(Callback):
             )
         if not isinstance(data, SampleData):
             raise ValueError(
-                f"data: expected a data set for `{self.stage}`, e.g. `--config data/scenes.yaml` or `--data.manifest FILE`"
+                f"data: expected a data set for `{self.stage}`, e.g. `--config data/scenes` or `--data.manifest FILE`"
             )
         if pl_module.frame_by_frame and trainer.world_size > 1:
             raise ValueError(f"start: expected one process where frames begin at the last one's, got {trainer.world_size}")

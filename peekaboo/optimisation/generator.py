@@ -143,7 +143,7 @@ class Generator(Fitted):
 
     def _check_scenes(self, scenes: list[str] | None) -> None:
         if self.ground is None and scenes is not None:
-            raise ValueError("scene: expected none without a learned background (`--config scene.yaml` has one), got one")
+            raise ValueError("scene: expected none without a learned background (`--config scene` has one), got one")
         if self.ground is not None and scenes is None:
             raise ValueError(
                 "scene: expected a prompt of the whole picture, e.g. `--model.scene 'a rocket on a beach'`, got none"

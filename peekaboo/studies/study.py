@@ -207,7 +207,7 @@ def read_study(path: str | Path) -> Study:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise FileNotFoundError(f"config: expected a study as `studies/penalty.yaml` or a YAML file, got {str(path)!r}")
+        raise FileNotFoundError(f"config: expected a study as `studies/penalty` or a YAML file, got {str(path)!r}")
     try:
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:

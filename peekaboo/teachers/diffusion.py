@@ -193,7 +193,7 @@ class Diffusion(Teacher):
         if unknown:
             log.warning(
                 "prompt: the %s teacher has never seen the %s %s; for an open vocabulary add "
-                "`--config teachers/sd15.yaml` (its words: `peekaboo words`)",
+                "`--config teachers/sd15` (its words: `peekaboo words`)",
                 self.name,
                 "word" if len(unknown) == 1 else "words",
                 ", ".join(repr(word) for word in unknown),
