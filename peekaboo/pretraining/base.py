@@ -12,6 +12,9 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..optimisation.checkpoint import PROGRESS
+from ..results.interruption import Interruption
+
 
 class Pretraining(LightningModule):
     """Trains one network of the embedded teacher and writes it in its library's own layout.
@@ -50,6 +53,7 @@ class Pretraining(LightningModule):
         self.learning_rate, self.warmup, self.minutes, self.export_every = learning_rate, warmup, minutes, export_every
         self.seconds = 0.0
         self._clock = 0.0
+        self._interruption = Interruption(patient=True)  # a step is short
 
     @abstractmethod
     def export(self, folder: Path) -> None:
@@ -76,6 +80,7 @@ class Pretraining(LightningModule):
 
     def on_train_start(self) -> None:
         self._clock = time.perf_counter()
+        self._interruption.listen()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.average.update_parameters(self.network)
@@ -86,16 +91,35 @@ class Pretraining(LightningModule):
             self.export(self.output)
         if self.progress() >= 1:
             self.trainer.should_stop = True
+        if self._interruption.asked:
+            self._keep()
+            self._interruption.check()
+
+    def _keep(self) -> None:
+        """Writes a checkpoint where the trainer's own are, and says how to go on."""
+        keeper = self.trainer.checkpoint_callback
+        folder = getattr(keeper, "dirpath", None) or self.trainer.default_root_dir
+        file = Path(folder) / "last.ckpt"
+        self.trainer.save_checkpoint(file)
+        print(f"stopped after step {self.global_step}; go on with --ckpt_path {file}", flush=True)
 
     def on_train_end(self) -> None:
         if self.trainer.is_global_zero:
             self.export(self.output)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["seconds"] = self.seconds
+        checkpoint[PROGRESS] = {"pretraining": type(self).__name__, "seconds": self.seconds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.seconds = checkpoint["seconds"]
+        """Goes on with a training.
+
+        Raises:
+            ValueError: for a checkpoint of something else.
+        """
+        progress = checkpoint.get(PROGRESS, {})
+        if progress.get("pretraining") != type(self).__name__:
+            raise ValueError(f"ckpt_path: expected a checkpoint of a {type(self).__name__}, got one of something else")
+        self.seconds = progress["seconds"]
 
     def show(self, tag: str, images: Tensor) -> None:
         """Writes a row of (N, 3, H, W) images in [0, 1] to TensorBoard, where the logger is one."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPToken
 
 from peekaboo.data.looks import ASSETS
 from peekaboo.guides import Depth
+from peekaboo.optimisation.checkpoint import find_checkpoint
 from peekaboo.pretraining import average, latents, quality
 from peekaboo.pretraining.clip import CLIPTraining
 from peekaboo.pretraining.data import (
@@ -33,6 +36,7 @@ from peekaboo.pretraining.latents import LatentSceneData
 from peekaboo.pretraining.tokenizer import MAX_LENGTH, build_tokenizer, known_words
 from peekaboo.pretraining.unet import UNetTraining, stable_diffusion_schedule
 from peekaboo.pretraining.vae import VAETraining, fold_latent_scale
+from peekaboo.results.interruption import Interrupted
 from peekaboo.teachers import CLIP, Diffusion
 
 
@@ -192,6 +196,34 @@ def test_trainings_go_on_from_what_is_there(parts: Path, tmp_path: Path) -> None
     train(DepthTraining(str(tmp_path / "a"), width=16, patch=16, neck=8), SceneStreamData(2, num_workers=0), tmp_path)
     depth = DepthTraining(str(tmp_path / "b"), start=str(tmp_path / "a"))
     assert depth.network.config.hidden_size == 16
+
+
+def test_a_training_that_a_signal_stops_keeps_its_last_step_and_the_command_line_goes_on_with_it(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stopped(UNetTraining):
+        def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
+            if self.global_step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().training_step(batch, batch_idx)
+
+    def trainer(steps: int) -> Trainer:
+        keep = ModelCheckpoint(str(tmp_path), save_last=True, save_top_k=0)
+        options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "callbacks": [keep]}
+        return Trainer(max_steps=steps, accelerator="cpu", devices=1, **options)  # type: ignore[arg-type]
+
+    bank = LatentSceneData(str(parts / "vae"), str(parts / "latents"), count=4, batch_size=2, num_workers=0)
+    Stopped.__name__ = "UNetTraining"
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        trainer(9).fit(Stopped(str(parts), str(tmp_path / "out"), channels=[16, 16, 16]), bank)
+    assert f"stopped after step 3; go on with --ckpt_path {tmp_path / 'last.ckpt'}" in capsys.readouterr().out
+    checkpoint = find_checkpoint(tmp_path / "last.ckpt")  # as the command line reads it
+    training = UNetTraining(str(parts), str(tmp_path / "out"), channels=[16, 16, 16])
+    trainer(4).fit(training, bank, ckpt_path=str(checkpoint))
+    assert training.global_step == 4 and training.seconds > 0
+    depth = DepthTraining(str(tmp_path / "depth"), width=16, patch=16, neck=8)
+    with pytest.raises(ValueError, match="ckpt_path: expected a checkpoint of a DepthTraining, got one of something else"):
+        depth.on_load_checkpoint(torch.load(checkpoint, weights_only=True))
 
 
 def test_a_training_with_a_frozen_text_tower_is_resumed(tmp_path: Path) -> None:
