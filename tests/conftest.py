@@ -7,6 +7,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors gain nothing from threads
 
+import gc
 import json
 import shutil
 import sysconfig
@@ -47,6 +48,12 @@ needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")) or not Path(sysconfig.get_paths()["include"], "Python.h").exists(),
     reason="torch.compile needs a C++ compiler and Python's headers",
 )
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector pass over what was imported, which stays: a million objects, and parsers make it look often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -355,6 +355,7 @@ def test_python_loads_a_runs_configuration(pipeline: Path, manifest: Path) -> No
     assert load(str(folder_of() / "config.yaml"), device="cpu").objective.penalty == 0.125
 
 
+@pytest.mark.slow  # two processes; those of a fit are in tests/optimisation, the sums over ranks in test_metrics.py, shares below
 def test_two_ranks_make_the_table_of_one(pipeline: Path, manifest: Path, alone: list[dict[str, str]], tmp_path: Path) -> None:
     (manifest.parent / "corrupt.png").write_bytes(b"no picture")
     lines = [{"id": name, "image": "corrupt.png", "prompt": "x", "mask": "0_mask.png"} for name in ("bad", "worse")]

@@ -151,6 +151,7 @@ def wait_for(pattern: str, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow  # two processes that import everything; one that is killed is in tests/evaluation, the handlers are above
 def test_processes_that_are_terminated_and_killed(fit: list[str]) -> None:
     """A fit that is killed has its last checkpoint; one that is asked to end has all; both at once take folders of their own."""
     fit = ["fit", "--config", "raster.yaml", *fit[5:], "--model.iterations=100000", "--model.settled=null"]
