@@ -288,6 +288,9 @@ class Evaluation(Callback):
             self.nothing_found = len(empty) == done
             named = ", ".join(empty[:SHOWN]) + (" ..." if empty[SHOWN:] else "")
             print(f"\n{len(empty)} of {done} masks are empty: nothing was found in {named}")
+        photographs = sum(bool(row.get("photograph")) for row in rows)
+        if self.stage == "predict" and photographs:
+            print(f"\n{photographs} of {done} look like photographs, and the teacher knows drawings alone; add --teacher sd15")
         each = f"{1000 * metrics['seconds_per_sample']:.0f} ms each"
         print(f"\n{done} of {len(ids)} samples in {metrics['seconds']:.1f} s, {each}; results in {folder.path}")
         for name, reason in metrics["failed"].items():

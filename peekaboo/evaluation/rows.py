@@ -62,6 +62,7 @@ def make_row(sample: Sample, result: Result, group: str | None) -> dict[str, Any
         "mask_fraction": result.area,
         "empty": result.empty,
         "confidence": record.get("confidence"),
+        "photograph": record.get("photograph", False),
         "course": record.get("course"),
         "scores": None if sample.mask is None else _scores(sample, result, sample.mask).to_row(),
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,10 +31,13 @@ from ..results.records import describe
 from ..results.result import Result, Threshold, fixed_threshold
 from ..starts import Previous, Start
 from ..teachers.confidence import Confidence
+from ..teachers.familiarity import unfamiliar
 from .fitted import Fitted
 from .judging import check_confidence, judged
 from .objective import Objective
 from .optimisation import Optimisation, Report, Settings
+
+log = logging.getLogger(__name__)
 
 
 class Segmenter(Fitted, SampleModule):
@@ -95,6 +100,8 @@ class Segmenter(Fitted, SampleModule):
         self.make_optimizer = optimizer
         self.input = input or Input()
         self._turns = Turns()
+        self._unfamiliar: list[dict[str, Any]] = []
+        self._said_photograph = False
         self.confidence = (Confidence() if confidence else None) if isinstance(confidence, bool) else confidence
         self.min_confidence = min_confidence
         check_confidence(min_confidence, self.confidence, loss.diffusion)
@@ -125,7 +132,27 @@ class Segmenter(Fitted, SampleModule):
         parts = (self.alpha, self.objective, self.settings)
         context = self.forward_context
         self.optimisation = Optimisation(*parts, pairs, seeds, self.device, start or self.start, context, timelapse)
+        self._unfamiliar = self._what_is_unfamiliar(pairs)
         return self.optimisation
+
+    def _what_is_unfamiliar(self, pairs: list[Sample]) -> list[dict[str, Any]]:
+        """Finds out what the embedded models do not know, and says it of photographs before anything is optimised.
+
+        Of a data set it says the first; the evaluation counts them.
+        """
+        known = getattr(self.objective.loss.diffusion, "known_words", lambda: None)()
+        if known is None and self.teacher_name != "embedded":
+            return [{} for _ in pairs]
+        found = unfamiliar([pair.image for pair in pairs], [pair.prompt for pair in pairs], known)
+        named = [Path(pair.source or "").name or "this" for pair, own in zip(pairs, found, strict=True) if "photograph" in own]
+        if named and not self._said_photograph and not self._tests():  # a benchmark's scenes are what they are
+            log.warning(
+                "image: %s looks like a photograph, and the %s teacher knows drawings alone; add `--teacher sd15`",
+                named[0],
+                self.teacher_name,
+            )
+            self._said_photograph = self.report is not None  # by a data set
+        return found
 
     def segment(
         self,
@@ -178,6 +205,7 @@ class Segmenter(Fitted, SampleModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        self._said_photograph = False
         if stage != "fit" and any(isinstance(part, Alpha) and part.coupled for part in self.alpha.modules()):
             raise ValueError(
                 "alpha: expected maps that do not depend on one another where pairs are shared out over batches, "
@@ -197,7 +225,9 @@ class Segmenter(Fitted, SampleModule):
         return {f"{name}/{label}": pictures[i : i + 1] for i, label in names for name, pictures in found.items()}
 
     def told(self, results: Sequence[Any]) -> list[Any]:
-        """Adds to their records how sure the teacher is, too."""
+        """Adds to their records what is not known of them, and how sure the teacher is, too."""
+        for result, unfamiliar_of_it in zip(results, self._unfamiliar, strict=True):
+            result.record.update(unfamiliar_of_it)
         if self.confidence is not None and (self.min_confidence is not None or not self._tests()):
             results = judged(list(results), self.running, self.confidence, self.min_confidence)
         return super().told(results)
