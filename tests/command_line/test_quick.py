@@ -180,3 +180,22 @@ def test_short_options_of_a_data_set_are_others() -> None:
         "predict", "--config=raster", "--data.images=photos", "--data.prompt=a dog", "--model.seed=3",
         "--trainer.accelerator=cuda", "--trainer.devices=[1]",
     ]  # fmt: skip
+
+
+def test_repeated_options_of_a_data_set_add_up() -> None:
+    """However they are given, alone or as lists; one alone stays a text."""
+    given = [
+        "predict",
+        "--prompt",
+        "a dog",
+        "--images=a",
+        "--data.prompt",
+        '["a cät", "1e5"]',
+        "--images",
+        "b",
+        "--prompt=a dog: small",
+    ]
+    assert written_out(given) == [
+        "predict", '--data.images=["a", "b"]', '--data.prompt=["a dog", "a cät", "1e5", "a dog: small"]',
+    ]  # fmt: skip
+    assert written_out(["predict", "--prompt", "[a dog"]) == ["predict", "--data.prompt=[a dog"]
