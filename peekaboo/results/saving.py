@@ -76,7 +76,8 @@ def _check_ours(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output: expected a folder, got the file {str(folder)!r}")
     theirs = [name for name in OWN_FILES if (folder / name).exists()]
-    if theirs and not (folder / "result.json").is_file():
+    ours = (folder / "result.json").is_file() or any(folder.glob("[0-9]*_*/result.json"))  # of several prompts each has a folder
+    if theirs and not ours:
         raise ValueError(f"output: expected a folder without files of others, got {str(folder)!r} with {', '.join(theirs)}")
 
 

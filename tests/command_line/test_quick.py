@@ -150,6 +150,9 @@ def test_results_go_where_they_are_to(fit_arguments: Arguments, capsys: pytest.C
     assert main([*fit, "-o", "here/out"]) == main([*fit, "-o", "here/out"]) == 0  # its own results it may write over
     assert Path("here/out/mask.png").is_file() and Path("here/out/config.yaml").is_file()
     assert not Path("lightning_logs").exists() and not Path("runs").exists()
+    several = [*fit, "--prompt", "a red apple", "--prompt", "a teddy bear", "-o", "here/several"]
+    assert {main(several), main(several)} <= {0, 4}  # also where each prompt has a folder
+    assert len(list(Path("here/several").glob("*/result.json"))) >= 2
     assert main([*fit, "--name", "mine"]) == 0
     assert Path("runs/latest").resolve() == Path("lightning_logs/mine").resolve()
     assert main([*fit, "--name", "mine"]) == 1
