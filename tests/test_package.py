@@ -30,7 +30,7 @@ IMPORTED_BY_OTHERS = {
 #: Private names of others that are used all the same; each has its own test below.
 FENCED = {"torch._dynamo", "os._exit", "_softmax", "_softmax_backward_data", "_unsafe_view", "_safe_softmax"}
 FENCED |= {"self._subcommand_parsers", "parsers._actions"}
-FENCED |= {"logger.experiment._get_file_writer", "logger._wandb_init", "logger._run_name"}
+FENCED |= {"writer._get_file_writer", "logger._wandb_init", "logger._run_name"}
 
 
 @cache

@@ -15,6 +15,7 @@ from .files import to_picture
 from .writing import write_picture
 
 NAME = "lightning_logs"  # of the folder that runs are numbered in
+COMPARED = "compared"  # the folder of what HPARAMS reads, inside the run's
 RESULTS = ("result/iou", "result/area", "result/seconds", "result/iterations")  # what HPARAMS compares runs by
 Facts = dict[str, str | int | float | bool]
 
@@ -154,18 +155,31 @@ def describe_run(logger: Logger, facts: Facts, title: str) -> None:
         logger.log_hyperparams(facts)
         return
     logger.hparams.update(facts)  # for hparams.yaml
-    _compare(logger, facts, ended=False)
+    _compare(logger, facts)
     rows = [f"| {name} | {_cell(value)} |" for name, value in facts.items()]
     logger.experiment.add_text("run", "\n".join([f"`{title}`", "", "| setting | value |", "|---|---|", *rows]), 0)
 
 
-def _compare(logger: TensorBoardLogger, facts: dict[str, Any], ended: bool) -> None:
-    """Adds the run to TensorBoard's HPARAMS; by hand, since the logger's own way writes a measure of -1 at the start."""
+def _compare(logger: TensorBoardLogger, facts: dict[str, Any], measures: dict[str, float] | None = None) -> None:
+    """Adds the run to TensorBoard's HPARAMS, by its settings alone, or by what came of it.
+
+    It is done by hand. The logger's own way writes a measure of -1 at the start. PyTorch's way declares what there is to
+    compare, and TensorBoard then takes the first run's word for all runs; without it, it finds out itself what differs between
+    them, and shows that first. The measures are in a folder of their own, or all curves would count as some.
+
+    Args:
+        logger: of the run.
+        facts: its settings.
+        measures: what it is compared by, at its end; None at its start.
+    """
+    from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    experiment, start, end = hparams(facts, dict.fromkeys(RESULTS, 0.0))
-    for summary in [end] if ended else [experiment, start]:
-        logger.experiment._get_file_writer().add_summary(summary)
+    _, start, end = hparams(facts, {})
+    with SummaryWriter(str(Path(logger.experiment.get_logdir(), COMPARED))) as writer:
+        for name, value in (measures or {}).items():
+            writer.add_scalar(name, value)
+        writer._get_file_writer().add_summary(start if measures is None else end)
 
 
 def _cell(value: Any) -> str:
@@ -222,7 +236,7 @@ def tell_results(loggers: Iterable[Logger], results: Sequence[Any], step: int) -
         logger.log_metrics(means, step)
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("result", "\n".join(table), step)
-            _compare(logger, dict(logger.hparams), ended=True)  # type: ignore[call-overload, arg-type]
+            _compare(logger, dict(logger.hparams), means)  # type: ignore[call-overload, arg-type]
 
 
 def _measures(result: Any) -> dict[str, float]:
