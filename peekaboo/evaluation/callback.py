@@ -35,7 +35,7 @@ from .runs import command_config, identity_of
 from .sheet import contact_sheet
 from .tables import samples_csv, summarise, table
 
-SHOWN = 5  # empty masks that are named on the terminal
+SHOWN = 5  # empty masks, and samples that failed, that are named on the terminal
 
 
 class Evaluation(Callback):
@@ -293,6 +293,9 @@ class Evaluation(Callback):
             print(f"\n{photographs} of {done} look like photographs, and the teacher knows drawings alone; add --teacher sd15")
         each = f"{1000 * metrics['seconds_per_sample']:.0f} ms each"
         print(f"\n{done} of {len(ids)} samples in {metrics['seconds']:.1f} s, {each}; results in {folder.path}")
-        for name, reason in metrics["failed"].items():
+        failed = list(metrics["failed"].items())
+        for name, reason in failed[:SHOWN]:
             print(f"failed: {name}: {reason}", file=sys.stderr)
+        if failed[SHOWN:]:
+            print(f"failed: {len(failed) - SHOWN} more; {folder.path / 'samples.csv'} has all, with why", file=sys.stderr)
         return metrics["failed"]

@@ -69,7 +69,7 @@ def summarise(rows: list[dict[str, Any]], expected: int, about: dict[str, Any]) 
         "confidence_95": intervals(metrics.scores()),
         "groups": {group: _part([row for row in rows if row["group"] == group]) for group in groups},
         "expected": expected,
-        "complete": len(rows) == expected,
+        "complete": len(rows) == expected and not failed,
         "failed": failed,
         "seconds": round(seconds, 3),
         "seconds_per_sample": round(seconds / max(len(rows) - len(failed), 1), 4),

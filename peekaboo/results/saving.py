@@ -25,6 +25,7 @@ from .shown import Checked, Shown
 from .writing import write_picture
 
 OWN_FILES = ("mask.png", "alpha.png", "cutout.png", "overlay.png", "config.yaml")
+LARGE = 4_000_000  # pixels of results whose writing is worth a word
 AGREE_EVERY = 10  # steps of several processes between two questions whether one of them is to stop
 
 
@@ -215,6 +216,8 @@ class SaveResults(Callback):
         self._written = True
         results = module.results(trainer.global_step)
         masks = [result for result in results if isinstance(result, Result)]
+        if masks and (pixels := sum(result.alpha.numel() for result in masks)) > LARGE:
+            rank_zero_info(f"writing pictures of {pixels / 1e6:.0f} megapixels")  # takes seconds, behind a bar that has ended
         if len(masks) > 1 and all(torch.equal(result.image, masks[0].image) for result in masks):
             write_picture(self.folder / "all.png", all_of(masks))
         names = labels([result.prompt for result in results])

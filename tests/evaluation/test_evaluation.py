@@ -199,6 +199,17 @@ def test_a_given_folder_refuses_another_configuration(manifest: Path, capsys: py
     assert Path("here/samples.csv").read_bytes() == before
 
 
+def test_many_failures_are_a_few_lines(
+    manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peekaboo.evaluation.callback.SHOWN", 2)
+    for i in range(COUNT):
+        (manifest.parent / f"{i}.png").write_bytes(b"")
+    assert main(baseline("test", manifest)) == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert len(lines) == 3 and lines[-1].startswith(f"failed: {COUNT - 2} more; ") and "samples.csv" in lines[-1]
+
+
 def test_a_corrupt_image_fails_alone_and_is_tried_again(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = (manifest.parent / "3.png").read_bytes()
     (manifest.parent / "3.png").write_bytes(good[: len(good) // 2])
@@ -208,7 +219,7 @@ def test_a_corrupt_image_fails_alone_and_is_tried_again(manifest: Path, capsys: 
     assert f"{COUNT - 1} of {COUNT} samples" in captured.out
     metrics = json.loads((folder_of() / "metrics.json").read_text())
     assert metrics["n"] == COUNT - 1
-    assert list(metrics["failed"]) == ["s3"]
+    assert list(metrics["failed"]) == ["s3"] and not metrics["complete"]
     found = rows(folder_of())
     assert [row["id"] for row in found if row["error"]] == ["s3"]
     assert len(found) == COUNT
