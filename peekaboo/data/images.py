@@ -74,7 +74,9 @@ def open_image(path: str | Path, argument: str = "image", upright: bool = True) 
         return decode(file, argument, name, upright)
 
 
-def decode(file: BinaryIO, argument: str = "image", name: str = "bytes", upright: bool = True) -> Image.Image:
+def decode(
+    file: BinaryIO, argument: str = "image", name: str = "bytes", upright: bool = True, max_pixels: int | None = None
+) -> Image.Image:
     """Decodes the first picture of a file.
 
     Args:
@@ -82,15 +84,17 @@ def decode(file: BinaryIO, argument: str = "image", name: str = "bytes", upright
         argument: what the error messages begin with.
         name: of the file, in them.
         upright: apply its EXIF orientation.
+        max_pixels: that it may have; a larger one is refused before its pixels are read. None for ``MAX_PIXELS``.
 
     Raises:
-        ValueError: if it is no picture, damaged, or larger than ``MAX_PIXELS``.
+        ValueError: if it is no picture, damaged, or larger than ``max_pixels``.
     """
+    most = MAX_PIXELS if max_pixels is None else max_pixels
     try:
         with _own_limits():
             image = _identify(file)
-            if image.width * image.height > MAX_PIXELS:
-                limit, size = f"{MAX_PIXELS // 10**6} megapixels", f"{image.width} x {image.height}"
+            if image.width * image.height > most:
+                limit, size = f"{most // 10**6} megapixels", f"{image.width} x {image.height}"
                 raise _TooLargeError(f"{argument}: expected at most {limit}, got {name} with {size}")
             image.load()
     except (_TooLargeError, MemoryError):

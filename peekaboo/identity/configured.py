@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import inspect
@@ -49,6 +50,16 @@ class Configured:
             decisive: leave out the arguments that change no result, here and in all parts.
         """
         return {"class_path": _path(type(self)), "init_args": dict(self._decisive if decisive else self._arguments)}
+
+    def _made_with(self, **changes: Any) -> Self:
+        """Returns a shallow copy whose configuration has other arguments; the class that calls this does what they mean."""
+        other = copy.copy(self)
+        for known, decisive in (("_arguments", False), ("_decisive", True)):
+            new = {
+                name: describe(value, decisive) for name, value in changes.items() if not decisive or name not in self.indifferent
+            }
+            object.__setattr__(other, known, getattr(self, known) | new)
+        return other
 
 
 def describe(value: Any, decisive: bool = False) -> Any:

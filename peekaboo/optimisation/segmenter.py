@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,16 @@ class Segmenter(Fitted, SampleModule):
     @property
     def teacher_name(self) -> str | None:
         return self.objective.loss.teacher_name
+
+    def lasting(self, iterations: int) -> Segmenter:
+        """Returns this segmenter with another number of iterations; they share networks and alphas, and take turns.
+
+        Raises:
+            ValueError: for fewer than one.
+        """
+        other = self._made_with(iterations=iterations)
+        other.settings, other.optimisation = replace(self.settings, iterations=iterations), None
+        return other
 
     # ---- from Python, and data sets ----------------------------------------------------------------------------------------
 

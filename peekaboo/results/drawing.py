@@ -31,6 +31,7 @@ PALETTE: tuple[Colour, ...] = (
     (0.80, 0.47, 0.65),
 )
 GAP = 8  # pixels between pictures
+TITLE = 18  # pixels above a picture
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -168,13 +169,25 @@ def side_by_side(result: Result, side: int = 512) -> Image.Image:
     """
     cut = result.cutout_tensor
     over = composite(cut[:3], checkerboard(*result.alpha.shape), cut[3])
-    pictures = [to_picture(result.image), result.overlay, to_picture(over)]
+    return titled([to_picture(result.image), result.overlay, to_picture(over)], ("image", result.prompt, "cut-out"), side)
+
+
+def titled(pictures: Sequence[Image.Image], titles: Sequence[str], side: int = 512, columns: int = 3) -> Image.Image:
+    """Puts pictures of one size beside and below each other, each under its title.
+
+    Args:
+        pictures: RGB or grey.
+        titles: one for each.
+        side: pixels that a picture has at most.
+        columns: that there are at most.
+    """
     scale = min(side / max(pictures[0].size), 1)
     width, height = (max(round(scale * length), 1) for length in pictures[0].size)
-    size = (width, height)
-    sheet = Image.new("RGB", (3 * size[0] + 2 * GAP, size[1] + 18), "white")
-    for place, (picture, title) in enumerate(zip(pictures, ("image", result.prompt, "cut-out"), strict=True)):
-        left = place * (size[0] + GAP)
-        draw_caption(ImageDraw.Draw(sheet), (left, 2), title, size[0])
-        sheet.paste(picture.resize(size, Image.Resampling.LANCZOS) if scale < 1 else picture, (left, 18))
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + TITLE + GAP) - GAP), "white")
+    for place, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        left, top = place % columns * (width + GAP), place // columns * (height + TITLE + GAP)
+        draw_caption(ImageDraw.Draw(sheet), (left, top + 2), title, width)
+        sheet.paste(picture.resize((width, height), Image.Resampling.LANCZOS) if scale < 1 else picture, (left, top + TITLE))
     return sheet

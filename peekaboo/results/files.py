@@ -74,9 +74,19 @@ def save_result(result: Result, folder: Path) -> Path:
     write_picture(folder / "overlay.png", result.overlay)
     write_picture(folder / "side_by_side.png", side_by_side(result))
     if result.frames is not None and len(result.frames):
-        write_timelapse(folder / "timelapse.gif", [to_picture(frame) for frame in result.frames])
+        save_timelapse(result, folder / "timelapse.gif")
     write_json(folder / "result.json", describe(result))
     return folder
+
+
+def save_timelapse(result: Result, file: Path) -> None:
+    """Writes the alpha on its way as a GIF; what it came to, where no frames were kept.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    frames = result.alpha[None] if result.frames is None else result.frames
+    write_timelapse(file, [to_picture(frame) for frame in frames])
 
 
 def describe(result: Result) -> dict[str, Any]:

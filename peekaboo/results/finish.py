@@ -59,6 +59,13 @@ class Finish:
         """Returns a mask, (H, W) bool, with its pieces dropped and its holes filled."""
         return self._cleaned(mask, SPECK if self.min_area is None else self.min_area)
 
+    def pieces(self, alpha: Tensor, threshold: float) -> Tensor:
+        """Returns an alpha, (H, W) in [0, 1], whose mask at a threshold is its shape: what is dropped is 0, with its soft edge,
+        and what is filled is 1.
+        """
+        mask = alpha > threshold
+        return _with_pieces(alpha, mask, self.shape(mask))
+
     def _cleaned(self, mask: Tensor, least: float) -> Tensor:
         if not (self.largest or self.fill_holes or least > 0):
             return mask
@@ -78,18 +85,15 @@ class Finish:
             return torch.cat([image, _with_pieces(alpha, mask, self._cleaned(mask, self.min_area or 0.0))[None]])
         if not (alpha > threshold).any():  # no piece of it would have an opacity, or colours
             return torch.cat([image, torch.zeros_like(alpha)[None]])
-        found = self._in_pieces(levels(alpha, threshold))  # before its edges: a filter would spread specks over the background
+        found = self.pieces(levels(alpha, threshold), 0.5)  # before its edges: a filter would spread specks over the background
         if self.edges == "filtered":
             found = filter_at_full_size(image, found, scale)
         elif self.edges == "matting":
             found = closed_form(image, found, scale)
-        found = self._in_pieces(found)
+        found = self.pieces(found, 0.5)
         if self.cutout == "hard":
             found = (found > 0.5).to(found.dtype)
         return torch.cat([foreground_colours(image, found), found[None]])
-
-    def _in_pieces(self, alpha: Tensor) -> Tensor:
-        return _with_pieces(alpha, alpha > 0.5, self.shape(alpha > 0.5))
 
 
 def _with_pieces(alpha: Tensor, mask: Tensor, kept: Tensor) -> Tensor:

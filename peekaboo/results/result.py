@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -147,6 +147,14 @@ class Result:
             ValueError: for a value that means nothing.
         """
         return replace(self, finish=replace(self.finish, **changes))
+
+    def tidied(self) -> Result:
+        """Returns the result whose mask is this one's ``shape``: what the finish drops and fills is dropped and filled in the
+        alpha itself, so that every picture and every file shows it.
+        """
+        alpha = self.finish.pieces(self.alpha, self.threshold)
+        done = replace(self.finish, largest=False, fill_holes=False, min_area=0.0)
+        return replace(self, alpha=alpha, finish=done, record={**self.record, "finish": asdict(self.finish)})
 
     def show(self) -> None:
         """Opens image, overlay and cut-out in the system's viewer."""

@@ -55,16 +55,22 @@ def what(result: Result) -> str:
 def quality(result: Result, iterations: int) -> str:
     """Says how good a mask is: its IoU, or else how sure it is of itself; and what it took."""
     sure = result.record.get("confidence")
-    done, inside, alpha = result.record["iterations"], result.mask, result.alpha
+    inside, alpha = result.mask, result.alpha
     good = (
         f"IoU {result.iou:.3f}"
         if result.iou is not None
         else _contrast(float(alpha[inside].mean()), float(alpha[~inside].mean()))
     )
     good += "" if sure is None else f", confidence {sure:.2f}"
-    took = f"settled after {done} of {iterations} iterations" if done < iterations else f"{done} iterations"
-    took = f"stopped after {done} of {iterations} iterations" if result.record.get("interrupted") else took
-    return f"{good}, {took}, {result.record['seconds']:.1f} s on {result.record['device']}"
+    return f"{good}, {took(result, iterations)}"
+
+
+def took(result: Result, iterations: int) -> str:
+    """Says how long it took, and why no longer."""
+    done = result.record["iterations"]
+    ended = f"settled after {done} of {iterations} iterations" if done < iterations else f"{done} iterations"
+    ended = f"stopped after {done} of {iterations} iterations" if result.record.get("interrupted") else ended
+    return f"{ended}, {result.record['seconds']:.1f} s on {result.record['device']}"
 
 
 def _contrast(inside: float, outside: float) -> str:

@@ -102,6 +102,15 @@ def test_box_polygons_and_run_lengths_are_of_the_shape() -> None:
         result.finished(cutout="soft")
 
 
+def test_a_tidied_result_has_its_shape_everywhere() -> None:
+    result = result_of(target=result_of().mask).finished(largest=True)
+    tidy = result.tidied()
+    assert torch.equal(tidy.mask, result.shape) and torch.equal(tidy.shape, result.shape)
+    assert torch.equal(tidy.alpha[10:30, 20:45], result.alpha[10:30, 20:45]) and tidy.alpha[2:4, 2:4].max() == 0
+    assert tidy.iou == pytest.approx(500 / 504) and tidy.record["finish"]["largest"] is True
+    assert torch.equal(result_of().tidied().alpha, result_of().alpha)  # nothing was asked for
+
+
 def test_a_cut_out_alone(tmp_path: Path) -> None:
     result = result_of().finished(largest=True)
     assert result.save(tmp_path / "new" / "bear.png").is_file()
