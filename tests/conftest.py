@@ -24,6 +24,7 @@ from PIL import Image
 
 from peekaboo.alphas import Alpha, Bilateral, Raster
 from peekaboo.backgrounds import RandomColour
+from peekaboo.command_line.explaining import explain
 from peekaboo.data.benchmark import ScenesData
 from peekaboo.data.input import Input
 from peekaboo.functional.random import Draws
@@ -36,6 +37,7 @@ from peekaboo.results.board import MaskBoard
 from peekaboo.results.exit_codes import NOTHING_FOUND
 from peekaboo.results.saving import SaveResults
 from peekaboo.teachers import Diffusion
+from peekaboo.web.wishes import Limits, Offer, Wish, wish
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 16  # of the images that the tiny teachers were made for
@@ -285,6 +287,36 @@ def fit_arguments(pipeline: Path, depth_folder: Path, clip_folder: Path) -> Call
         return [*out, "--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.enable_progress_bar=false"]
 
     return build
+
+
+# ---- what the page offers, on the tiny pipeline ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def offer(make_segmenter: Callable[..., Segmenter]) -> Offer:
+    """Two variants that are one, of four iterations; ``offer.load.asked`` has what was loaded."""
+
+    segmenter = make_segmenter()  # here: networks of two tests must not be loaded by two threads at once
+
+    def load(variant: str, teacher: str) -> Segmenter:
+        load.asked.append((variant, teacher))  # type: ignore[attr-defined]
+        return segmenter
+
+    load.asked = []  # type: ignore[attr-defined]
+    variants = {"rgb_bilateral": "filtered", "raster": "free"}
+    return Offer(variants, ("embedded",), load, lambda variant, teacher: 4, explain)
+
+
+@pytest.fixture
+def ask(offer: Offer, image_file: Path) -> Callable[..., Wish]:
+    """Asks for the disc, whatever else is asked for."""
+
+    def asking(limits: Limits | None = None, **rest: Any) -> Wish:
+        usual: dict[str, Any] = {"image": str(image_file), "words": "a red apple", "variant": "rgb_bilateral"}
+        usual |= {"teacher": "embedded", "iterations": 4, "seed": 0}
+        return wish(**usual | rest, offer=offer, limits=limits or Limits())
+
+    return asking
 
 
 # ---- trainings of segmentation networks, on the tiny pipeline ------------------------------------------------------------------

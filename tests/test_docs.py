@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import peekaboo
+from peekaboo.command_line import web
 from peekaboo.command_line.entry import run
 from peekaboo.command_line.names import CONFIGS, find_config, named_configs
 from peekaboo.command_line.parser import CommandLine
@@ -104,6 +105,11 @@ def test_a_short_command_is_understood(words: list[str]) -> None:
     assert is_source(words[0])
     if words[0] != "-":
         assert written_out(expanded(words))[0] in ("fit", "predict")
+
+
+@pytest.mark.parametrize("words", cases("web"))
+def test_a_page_can_be_served(words: list[str]) -> None:
+    assert web.parse(words[1:]).port == 7860
 
 
 class UnderstoodError(Exception):

@@ -123,6 +123,7 @@ def _every_import(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("extra", sorted(set(EXTRAS) - set(IMPORTED_BY_OTHERS)))
 def test_without_an_extra_one_line_names_it(extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from peekaboo.command_line import web
     from peekaboo.data.film import Film, encode_film
     from peekaboo.data.images import decode
     from peekaboo.data.refcoco import fill_polygon
@@ -143,6 +144,7 @@ def test_without_an_extra_one_line_names_it(extra: str, monkeypatch: pytest.Monk
         "plots": [lambda: plot([], tmp_path / "report.png")],
         "heic": [lambda: decode(io.BytesIO(b"\0\0\0\x18ftypheic" + bytes(16)))],
         "sprites": [lambda: rasterise("<svg/>")],
+        "web": [lambda: web.main([])],
         "openvino": [lambda: OpenVINO(line, line.forward)(torch.zeros(1, 2), dtype=torch.float32)],
     }
     for use in users[extra]:

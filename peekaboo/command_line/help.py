@@ -19,6 +19,7 @@ IMAGE is a file, a folder, a glob, a list (.txt, one a line) or - for standard i
   report   several runs of `test` in one table and plot: {program} report RUN... [--output FOLDER]
   configs  what there is to choose from, with a line each
   words    what the embedded teacher knows
+  web      a page in the browser, on this machine alone: {program} web [--port 7860] [--teacher NAME]
 
 Options: {program} fit --help. Later configs and options win over earlier ones.
 --version prints the version; -v also what Lightning has to say; --debug, or PEEKABOO_DEBUG=1, shows where an error came from."""

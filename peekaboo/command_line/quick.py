@@ -16,7 +16,7 @@ from ..data.sources import LISTS
 from .names import did_you_mean
 from .short import DEFAULT, LETTERS
 
-COMMANDS = ("fit", "test", "predict", "study", "report", "words", "configs")
+COMMANDS = ("fit", "test", "predict", "study", "report", "words", "configs", "web")
 STDIN = Path("runs", "stdin")  # where a picture that came through a pipe is kept
 
 
