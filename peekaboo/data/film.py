@@ -8,15 +8,16 @@ from fractions import Fraction
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..functional.optional import extra
 from .content import printable
+
+if TYPE_CHECKING:  # a command is understood before torch is there
+    from torch import Tensor
 
 #: File names that count as films.
 SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
@@ -86,6 +87,8 @@ class Film:
 
     def read_all(self) -> Iterator[Tensor]:
         """Yields all frames, (3, H, W) in [0, 1], in order."""
+        import torch
+
         for pixels in _decoded(str(self.path)):
             yield torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float() / 255
 

@@ -80,7 +80,9 @@ def outlined(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     if rng.random() < 0.7:
         smooth = _flat(padded, rng).filter(ImageFilter.MedianFilter(3)).convert("L")
         step = ImageChops.subtract(smooth.filter(ImageFilter.MaxFilter(3)), smooth.filter(ImageFilter.MinFilter(3)))
-        inner = step.point([0] * 26 + [255] * 230).filter(ImageFilter.MaxFilter(2 * (radius // 2) + 1))
+        inner = step.point([0] * 26 + [255] * 230)
+        if radius > 1:  # a window of one pixel changes nothing, and ends the process in Pillow 12
+            inner = inner.filter(ImageFilter.MaxFilter(2 * (radius // 2) + 1))
         line = ImageChops.lighter(line, ImageChops.darker(inner, solid))
     ink = Image.new("RGBA", padded.size, (*(int(v) for v in rng.integers(0, 60, 3)), 255))
     padded.paste(ink, (0, 0), line)

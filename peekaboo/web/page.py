@@ -146,7 +146,7 @@ class Page:
         self.stop.click(do.halt, None, self.stop, queue=False, **OWN)
         self.examples.click(do.example, self.examples, [self.image, self.words_asked], queue=False, **OWN)
         chosen = [self.variant, self.teacher]
-        gr.on([self.variant.change, self.teacher.change], do.length, chosen, self.iterations, queue=False, **OWN)
+        gr.on([self.variant.input, self.teacher.input], do.length, chosen, self.iterations, queue=False, **OWN)
 
     def _wire_refinement(self) -> None:
         for part in (self.threshold, self.kind, self.largest, self.holes, self.specks):

@@ -97,7 +97,7 @@ def told(results: Sequence[Result], asked: Wish) -> str:
 
 def _line(result: Result, iterations: int) -> str:
     if remedy := advice(result):
-        return note(f"{what(result)}: {remedy}", "wrong")
+        return note(f"{what(result)}; {took(result, iterations)}: {remedy}", "wrong")
     doubts = ["this looks like a photograph, and the teacher knows drawings alone"] if result.record.get("photograph") else []
     if unknown := result.record.get("unknown_words"):
         doubts.append(f"the teacher has never seen {', '.join(map(repr, unknown))}")

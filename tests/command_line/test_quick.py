@@ -116,7 +116,8 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             ["fti"],
-            "'fti': expected a command (fit, test, predict, study, report, words, configs) or an image, a folder or a glob; did",
+            "'fti': expected a command (fit, test, predict, study, report, words, configs, web) or an image, a folder or a glob; "
+            "did you mean 'fit'?",
         ),
         (["dog.jpg"], "prompt: expected what to segment in 'dog.jpg', got none; say it: peekaboo dog.jpg \"a dog\""),
         (["fit", "--image", "dog.jpg"], "prompt: expected what to segment in 'dog.jpg', got none"),

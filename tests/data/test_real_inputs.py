@@ -701,8 +701,8 @@ def test_a_folder_that_grows_hands_no_id_on(tmp_path: Path, names: list[str]) ->
             samples = ImageFolderSamples(folder, ["x", "y"], True)
             assert len({i.casefold() for i in samples.ids}) == len(samples.ids)
             if order is names:
-                for i, (path, prompt) in zip(samples.ids, samples.pairs, strict=True):
-                    assert owners.setdefault(i.casefold(), f"{path} {prompt}") == f"{path} {prompt}"
+                for i, pair in zip(samples.ids, samples.pairs, strict=True):
+                    assert owners.setdefault(i.casefold(), f"{pair.path} {pair.prompt}") == f"{pair.path} {pair.prompt}"
     assert sorted(ImageFolderSamples(tmp_path / "True", ["x"], True).ids) == sorted(ImageFolderSamples(folder, ["x"], True).ids)
 
 
