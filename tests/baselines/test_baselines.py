@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import needs_compiler
 from PIL import Image
 from torch import Tensor
 
@@ -99,7 +100,7 @@ def test_noise_difference_is_the_norm_of_the_prompts_difference(samples: list[Sa
         assert torch.allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("how", [True, "inductor"])
+@pytest.mark.parametrize("how", [True, pytest.param("inductor", marks=[needs_compiler, pytest.mark.slow])])
 def test_cross_attention_looks_into_a_compiled_teacher(how: Compile, samples: list[Sample], pipeline: Path) -> None:
     found, expected = (CrossAttention(Diffusion(str(pipeline), compile=c), [200]).masks(samples[:1])[0] for c in (how, False))
     assert torch.allclose(found, expected, atol=1e-4)

@@ -193,6 +193,7 @@ def test_quality_counts_masks_that_have_settled(pipeline: Path, monkeypatch: pyt
     assert later["pair"] == settled["pair"] > 0
 
 
+@pytest.mark.slow
 def test_evidence_tells_the_named_object_from_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = evidence.tuning_scenes(0, 2)
     named, other = (torch.stack([getattr(s, area) for s in scenes])[:, None].float() for area in ("mask", "others"))
@@ -205,6 +206,7 @@ def test_evidence_tells_the_named_object_from_the_other(monkeypatch: pytest.Monk
     assert all(row["named"] < row["ground"] for row in rows)  # the shipped teacher wants more of what it is told to see
 
 
+@pytest.mark.slow
 def test_startup_times_a_run_and_its_imports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     first, end, said = startup.start("raster.yaml", "-X", "importtime")
     assert 0 < first < end and startup.import_seconds(said)["torch"] > 0.1
@@ -227,6 +229,7 @@ def test_startup_says_what_went_wrong() -> None:
     assert startup.import_seconds("\n".join(lines)) == {"torch": 1.500005}
 
 
+@pytest.mark.slow
 def test_teachers_are_counted_and_measured_at_their_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     unet = {**UNET, "block_out_channels": (32, 32, 32, 32), "cross_attention_dim": 24, "sample_size": 8}
     vae = ("AutoencoderKL", {**VAE, "block_out_channels": (32, 32, 32, 32)})

@@ -243,6 +243,7 @@ def test_compiled_passes_give_the_value_and_the_gradient_of_the_plain_form() -> 
     torch.testing.assert_close(found[1][1], found[0][1], rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_compiler_does_not_give_up_after_many_numbers_of_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past eight shapes `torch.compile` would run the step uncompiled, several times as slow, with a warning."""

@@ -62,11 +62,15 @@ def version(number: int) -> Path:
     return Path("lightning_logs", f"version_{number}").resolve()
 
 
+#: All signals, those that come most often in the default run.
+OFTEN = [pytest.param(n, marks=[] if n in (signal.SIGINT, signal.SIGTERM) else [pytest.mark.slow]) for n in SIGNALS]
+
+
 def alpha(folder: Path) -> Any:
     return np.array(Image.open(folder / "alpha.png")).astype(int)
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: signal.Signals(number).name)
+@pytest.mark.parametrize("number", OFTEN, ids=lambda number: signal.Signals(number).name)
 def test_a_signal_keeps_a_fit_and_it_goes_on_as_if_nothing_had_been(
     fit: list[str], number: int, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -88,7 +92,7 @@ def test_a_signal_keeps_a_fit_and_it_goes_on_as_if_nothing_had_been(
     assert not capsys.readouterr().err.count("Traceback")
 
 
-@pytest.mark.parametrize("number", SIGNALS[:4], ids=lambda number: signal.Signals(number).name)
+@pytest.mark.parametrize("number", OFTEN[:4], ids=lambda number: signal.Signals(number).name)
 def test_a_signal_keeps_the_rows_of_an_evaluation(
     fit: list[str], image_file: Path, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -282,7 +282,7 @@ def test_locate_takes_folders_before_hub_names(pipeline: Path, tmp_path: Path) -
     assert locate("owner/other", "teacher", "model_index.json") == "owner/other"
 
 
-@pytest.mark.parametrize("how", [True, pytest.param("inductor", marks=needs_compiler)])
+@pytest.mark.parametrize("how", [True, pytest.param("inductor", marks=[needs_compiler, pytest.mark.slow])])
 def test_compiled_it_predicts_the_same(pipeline: Path, teacher: Diffusion, how: Compile) -> None:
     compiled = Diffusion(str(pipeline), compile=how)
     for count in (2, 3) if how is True else (2,):
@@ -291,7 +291,8 @@ def test_compiled_it_predicts_the_same(pipeline: Path, teacher: Diffusion, how: 
 
 
 @pytest.mark.parametrize(
-    ("how", "checkpointing"), [(True, False), (True, True), pytest.param("inductor", False, marks=needs_compiler)]
+    ("how", "checkpointing"),
+    [(True, False), (True, True), pytest.param("inductor", False, marks=[needs_compiler, pytest.mark.slow])],
 )
 def test_compiled_the_encoder_gives_the_same_gradient(
     pipeline: Path, teacher: Diffusion, how: Compile, checkpointing: bool
@@ -306,6 +307,7 @@ def test_compiled_the_encoder_gives_the_same_gradient(
         torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compiled_in_bfloat16_it_errs_about_as_little_as_uncompiled(pipeline: Path, teacher: Diffusion) -> None:
     """Against float32: the gradient through the encoder, and the noise at timesteps that bfloat16 cannot tell apart."""
     t, text = torch.tensor([597, 751, 838, 889]), teacher.embed(["a bear"] * 4)
