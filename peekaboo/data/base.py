@@ -56,9 +56,14 @@ class SampleError(RuntimeError):
 
 
 class Samples(Dataset[Sample | Failure]):
-    """A map-style data set of samples. Subclasses implement ``ids`` and ``load``, and ``files`` where there are some."""
+    """A map-style data set of samples. Subclasses implement ``ids`` and ``load``, and ``files`` where there are some.
+
+    Attributes:
+        scored: whether any sample has a ground truth; False where it is known that none has.
+    """
 
     ids: Sequence[str]
+    scored: bool = True
 
     @abstractmethod
     def load(self, index: int) -> Sample:
@@ -147,6 +152,12 @@ class SampleData(Configured, LightningDataModule):
         if self._opened is None:
             self._opened = self.dataset()
         return self._opened
+
+    @property
+    def scored(self) -> bool:
+        """Whether any sample may have a ground truth, as far as that is known without reading them."""
+        dataset = self.opened()
+        return bool(getattr(dataset.dataset if isinstance(dataset, torch.utils.data.Subset) else dataset, "scored", True))
 
     def ids(self) -> list[str]:
         """Returns the ids of the samples that this run uses, in order."""

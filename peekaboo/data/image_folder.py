@@ -39,6 +39,8 @@ class Pair:
 class ImageFolderSamples(Samples):
     """Every image of a folder, and every frame of a film, with every prompt; images vary slowest."""
 
+    scored = False
+
     def __init__(self, images: str | Path | list[str], prompts: list[str], recursive: bool) -> None:
         sources = Sources(images, recursive)
         self.folder, found = sources.folder, sources.images

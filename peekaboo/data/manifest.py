@@ -95,6 +95,7 @@ class ManifestSamples(Samples):
     def __init__(self, manifest: str | Path) -> None:
         self.path = user_path(manifest)
         self.entries = read_manifest(self.path)
+        self.scored = any(entry.mask is not None or entry.problem is not None for entry in self.entries)
         given = [entry.id for entry in self.entries if entry.id]
         unnamed = [entry for entry in self.entries if not entry.id]
         keys = [(entry.image, entry.prompt, entry.mask, entry.foreground) for entry in unnamed]

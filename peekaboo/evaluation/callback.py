@@ -22,7 +22,7 @@ from ..results.ranks import once
 from ..results.records import command, versions
 from ..results.result import Result
 from ..results.writing import write_json, write_text
-from .batching import SampleModule
+from .batching import NO_TRUTH, SampleModule
 from .continuing import finished, provenance
 from .exports import Exports
 from .folder import RunFolder
@@ -112,6 +112,8 @@ class Evaluation(Callback):
             raise ValueError(
                 f"data: expected a data set for `{self.stage}`, e.g. `--config data/scenes` or `--data.manifest FILE`"
             )
+        if self.stage == "test" and not data.scored:
+            raise ValueError(NO_TRUTH)
         if pl_module.frame_by_frame and trainer.world_size > 1:
             raise ValueError(f"start: expected one process where frames begin at the last one's, got {trainer.world_size}")
         if self.stage == "predict":

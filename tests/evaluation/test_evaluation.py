@@ -236,6 +236,21 @@ def test_a_sample_without_ground_truth_fails_in_test(manifest: Path) -> None:
     assert "expected a ground truth" in rows(folder_of())[1]["error"]
 
 
+def test_data_without_any_ground_truth_are_refused_before_anything_is_made(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        {key: value for key, value in json.loads(line).items() if key != "mask"} for line in manifest.read_text().splitlines()
+    ]
+    manifest.write_text("\n".join(map(json.dumps, lines)))
+    assert main(baseline("test", manifest)) == 1
+    folder = ["--data.images", str(manifest.parent), "--data.prompt", "a dog"]
+    assert main(["test", "--config", "baselines/border_colour.yaml", *folder, *QUIET]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert said == ["error: mask: expected a ground truth for `test`, got none; `predict` needs none"] * 2
+    assert not Path("runs").exists()
+
+
 def test_test_without_data_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--model", f"{__name__}.Half", *QUIET]) == 1
     assert "error: data: expected a data set for `test`" in capsys.readouterr().err
