@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors gain nothing from 
 import gc
 import json
 import shutil
+import signal
 import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
@@ -50,6 +51,12 @@ needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")) or not Path(sysconfig.get_paths()["include"], "Python.h").exists(),
     reason="torch.compile needs a C++ compiler and Python's headers",
 )
+
+
+def pytest_configure() -> None:
+    """Takes Ctrl-C, which a shell without job control has what it starts in the background ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
