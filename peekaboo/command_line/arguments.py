@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
-from .configs import as_text
+from .configs import as_text, together
 from .names import named_configs, read_config
 
 #: Data classes that an argument alone stands for, where neither `--data` nor a config names one.
@@ -73,12 +73,12 @@ def _behind_their_class(arguments: list[Argument]) -> list[Argument]:
 
 
 def _with_text(arguments: list[Argument]) -> list[Argument]:
-    """Gives the values of text as a config, where a text cannot be taken for a number or a mapping."""
+    """Gives the values of text as a config, where a text cannot be taken for a number or a mapping, and several make a list."""
     known = {"--data.init_args.": _text_of(_data_class(arguments)), "--evaluation.": _text_of(EVALUATION)}
     known["--data."] = known["--data.init_args."]
     out: list[Argument] = []
-    data: dict[str, Any] = {}
-    evaluation: dict[str, Any] = {}
+    data: dict[str, list[Any]] = {}
+    evaluation: dict[str, list[Any]] = {}
     for argument in arguments:
         (option, given, value), rest = argument[0].partition("="), argument[1:]
         inside = next(
@@ -88,8 +88,10 @@ def _with_text(arguments: list[Argument]) -> list[Argument]:
             out.append(argument)
             continue
         place = data if inside.startswith("--data") else evaluation
-        place[option.removeprefix(inside)] = as_text(value if given else rest[0], option.removeprefix("--")) or None
-    for content in ({"data": {"init_args": data}} if data else {}, {"evaluation": evaluation} if evaluation else {}):
+        text = as_text(value if given else rest[0], option.removeprefix("--"))
+        place.setdefault(option.removeprefix(inside), []).append(text)
+    of_data, of_evaluation = ({name: together(name, some) or None for name, some in own.items()} for own in (data, evaluation))
+    for content in ({"data": {"init_args": of_data}} if data else {}, {"evaluation": of_evaluation} if evaluation else {}):
         if content:
             out.append(["--config=" + json.dumps(content, ensure_ascii=False)])
     return out

@@ -13,6 +13,7 @@ from ..data.input import Input
 
 INPUT = "model.init_args.input"
 PARTS = tuple(field.name for field in fields(Input))
+SEVERAL = ("prompt", "scene", "images")  # arguments that add up where they are given several times
 
 
 class ConfigFile(ActionConfigFile):
@@ -63,13 +64,13 @@ def with_input(args: list[str]) -> list[str]:
         values.setdefault(flags[name], []).append(as_text(found, flags[name]))
     if not values:
         return out
-    parts = {part: some[0] if len(some) == 1 else _joined(part, some) for part, some in values.items()}
+    parts = {part: together(part, some) for part, some in values.items()}
     return [*out, "--config=" + json.dumps({"model": {"init_args": {"input": parts}}}, ensure_ascii=False)]
 
 
-def _joined(part: str, values: list[Any]) -> Any:
-    """Of a part that was given several times: all prompts and scenes, else the last."""
-    if part not in ("prompt", "scene"):
+def together(argument: str, values: list[Any]) -> Any:
+    """Of an argument that was given several times: all of the :data:`SEVERAL`, else the last."""
+    if len(values) == 1 or argument not in SEVERAL:
         return values[-1]
     return [text for value in values for text in (value if isinstance(value, list) else [value])]
 

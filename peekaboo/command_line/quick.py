@@ -10,8 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..data.film import is_film
-from ..data.listing import SUFFIXES
+from ..data.listing import SUFFIXES, is_film
 from ..data.sources import LISTS
 from .names import did_you_mean
 from .short import DEFAULT, LETTERS

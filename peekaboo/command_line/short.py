@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from .names import CONFIG, find_config, teacher_of
 
 DEFAULT = "rgb_bilateral"
@@ -47,38 +45,7 @@ def written_out(args: list[str]) -> list[str]:
             named[option] = found
         else:
             out.append(f"{known.get(option, option)}={found}")
-    out = out if command == "fit" else _added_up(out)  # the input of a fit is put together elsewhere
     return [command, *_with_configs(out, named, command), *_device(named.get("--device"))]
-
-
-def _added_up(args: list[str]) -> list[str]:
-    """Makes one list of what an option of a data set was given several times; the parser would keep the last alone.
-
-    >>> _added_up(["--data.prompt=a dog", "--data.limit=3", "--data.prompt", "a cat"])
-    ['--data.limit=3', '--data.prompt=["a dog", "a cat"]']
-    """
-    for option in OF_DATA.values():
-        values: list[str] = []
-        others: list[str] = []
-        rest = iter(args)
-        for argument in rest:
-            if _option(argument) != option:
-                others.append(argument)
-            elif (value := argument.partition("=")[2] if "=" in argument else next(rest, None)) is not None:
-                values.append(value)
-        if len(values) > 1:
-            listed = [one for value in values for one in _as_list(value)]
-            args = [*others, f"{option}={json.dumps(listed, ensure_ascii=False)}"]
-    return args
-
-
-def _as_list(value: str) -> list[str]:
-    """A list as JSON has it, or the one value."""
-    try:
-        found = json.loads(value)
-    except ValueError:
-        return [value]
-    return found if isinstance(found, list) else [value]
 
 
 def _with_configs(args: list[str], named: dict[str, str], command: str) -> list[str]:

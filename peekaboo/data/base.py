@@ -153,25 +153,25 @@ class SampleData(Configured, LightningDataModule):
             self._opened = self.dataset()
         return self._opened
 
+    def _behind(self) -> Any:
+        """The :class:`Samples` that this run uses, or takes some of."""
+        dataset = self.opened()
+        return dataset.dataset if isinstance(dataset, torch.utils.data.Subset) else dataset
+
     @property
     def scored(self) -> bool:
         """Whether any sample may have a ground truth, as far as that is known without reading them."""
-        dataset = self.opened()
-        return bool(getattr(dataset.dataset if isinstance(dataset, torch.utils.data.Subset) else dataset, "scored", True))
+        return bool(self._behind().scored)
 
     def ids(self) -> list[str]:
         """Returns the ids of the samples that this run uses, in order."""
-        dataset = self.opened()
-        if isinstance(dataset, torch.utils.data.Subset):
-            return [dataset.dataset.ids[i] for i in dataset.indices]  # type: ignore[attr-defined]
-        return list(dataset.ids)  # type: ignore[attr-defined]
+        dataset, ids = self.opened(), self._behind().ids
+        return [ids[i] for i in dataset.indices] if isinstance(dataset, torch.utils.data.Subset) else list(ids)
 
     def content(self, sample_id: str) -> Content | None:
         """Returns what a sample of this run would be read from now; None for one that is made, or whose files are gone."""
-        dataset, place = self.opened(), self._places()[sample_id]
-        samples = dataset.dataset if isinstance(dataset, torch.utils.data.Subset) else dataset
         try:
-            return samples.content(place)  # type: ignore[attr-defined, union-attr]
+            return self._behind().content(self._places()[sample_id])
         except (ValueError, OSError):
             return None
 

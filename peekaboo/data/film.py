@@ -8,26 +8,19 @@ from fractions import Fraction
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..functional.optional import extra
 from .content import printable
+from .listing import is_film
 
-if TYPE_CHECKING:  # a command is understood before torch is there
-    from torch import Tensor
-
-#: File names that count as films.
-SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 #: What a film is written with: the first that the library has.
 CODECS = ("libx264", "libopenh264", "mpeg4")
-
-
-def is_film(path: str | Path) -> bool:
-    """Whether a path names a video file, by its suffix."""
-    return Path(path).suffix.lower() in SUFFIXES
 
 
 def source_of_frame(path: str | Path, number: int) -> str:
@@ -87,8 +80,6 @@ class Film:
 
     def read_all(self) -> Iterator[Tensor]:
         """Yields all frames, (3, H, W) in [0, 1], in order."""
-        import torch
-
         for pixels in _decoded(str(self.path)):
             yield torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float() / 255
 

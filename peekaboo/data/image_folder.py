@@ -10,8 +10,9 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from .base import Sample, SampleData, Samples
 from .checks import check_text
-from .film import Film, is_film, source_of_frame
+from .film import Film, source_of_frame
 from .images import read_image
+from .listing import is_film
 from .names import slug, stem, unique
 from .sources import Sources
 

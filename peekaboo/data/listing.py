@@ -1,4 +1,4 @@
-"""What of a folder is an image of it, and what is left out."""
+"""What of a folder is an image of it, and what is left out; which names are those of images and of films."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ SUFFIXES = frozenset(
         ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
     }
 )  # fmt: skip
+#: File names that count as films.
+FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
+
+
+def is_film(path: str | Path) -> bool:
+    """Whether a path names a video file, by its suffix."""
+    return Path(path).suffix.lower() in FILMS
 
 
 class Listing:

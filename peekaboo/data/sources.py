@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 
 from .checks import read_bytes, require, user_path
-from .film import is_film
-from .listing import SUFFIXES, Listing
+from .listing import SUFFIXES, Listing, is_film
 
 LISTS = (".txt", ".lst")
 KINDS = "a folder of images, an image, a film, a glob, or a list of them (.txt)"

@@ -149,8 +149,9 @@ class UNetTraining(Pretraining):
     def _wrong(self, captions: list[str]) -> dict[int, str]:
         """A contradicted caption for up to half of them, by their place."""
         rng = np.random.default_rng(int(torch.randint(2**31, ())))
-        wrong = {i: contradicted(caption, rng) for i, caption in enumerate(captions) if caption}
-        return {i: caption for i, caption in list(wrong.items())[: len(captions) // 2] if caption != captions[i]}
+        asked = [i for i, caption in enumerate(captions) if caption][: len(captions) // 2]
+        wrong = {i: contradicted(captions[i], rng) for i in asked}
+        return {i: caption for i, caption in wrong.items() if caption != captions[i]}
 
     @staticmethod
     def contrasted(right: Tensor, wrong: Tensor, sharpness: float = 8.0) -> Tensor:

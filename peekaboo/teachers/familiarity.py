@@ -71,7 +71,10 @@ def unfamiliar(images: Sequence[Tensor], prompts: list[str], known: frozenset[st
         For each pair ``photograph: True`` where its image looks like one, ``unknown_words`` where its prompt has some.
     """
     found: list[dict[str, Any]] = []
+    seen: dict[int, bool] = {}  # the prompts of one image share it
     for image, prompt in zip(images, prompts, strict=True):
-        photograph, words = float(photograph_score(frame(image, SIDE)[None])) > LEAST, unknown_words(prompt, known)
-        found.append(({"photograph": True} if photograph else {}) | ({"unknown_words": words} if words else {}))
+        if id(image) not in seen:
+            seen[id(image)] = float(photograph_score(frame(image, SIDE)[None])) > LEAST
+        words = unknown_words(prompt, known)
+        found.append(({"photograph": True} if seen[id(image)] else {}) | ({"unknown_words": words} if words else {}))
     return found

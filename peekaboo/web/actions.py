@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..functional.optional import extra
-from ..results.drawing import to_picture
+from ..results.drawing import all_of, to_picture
 from ..results.finish import Cutout
 from ..results.result import Result
 from . import views
@@ -112,11 +112,11 @@ class Actions:
             return (gr.skip(),) * 4
         results = views.refined(done.results, *refine)
         mask = to_picture(results[chosen or 0].mask)
-        return views.told(results, done.asked), views.overlay(results), mask, views.figures(results)
+        return views.told(results, done.asked), all_of(results), mask, views.figures(results)
 
     def cutout(self, done: Done | None, chosen: int | None, *refine: Any) -> Any:
         """Draws the cut-out of the prompt that was chosen."""
-        return gr.skip() if done is None else views.refined(done.results, *refine)[chosen or 0].cutout
+        return gr.skip() if done is None else views.refined([done.results[chosen or 0]], *refine)[0].cutout
 
     def lapse(self, done: Done | None, chosen: int | None, request: gr.Request) -> Any:
         """Writes the time-lapse of the prompt that was chosen."""

@@ -15,7 +15,6 @@ from PIL import Image
 from ..data.backgrounds import BACKGROUNDS
 from ..data.looks import BENCHMARK_SEED
 from ..data.scenes import compose, noun_phrase
-from ..functional.optional import extra
 from ..results.writing import write_picture
 from .guard import Guard
 from .jobs import Jobs
@@ -64,14 +63,12 @@ def serve(
         ModuleNotFoundError: without the extra ``web``.
         ValueError: for a host that is none, or a port that is taken.
     """
-    limits = limits or Limits()
-    with extra("web", "peekaboo web"):
-        import gradio  # noqa: F401  # before anything is written
-    folder = Path(tempfile.mkdtemp(prefix="peekaboo-web-"))
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    from .actions import Actions
+    from .actions import Actions  # before anything is written: the extra may be missing
     from .page import Page
 
+    limits = limits or Limits()
+    folder = Path(tempfile.mkdtemp(prefix="peekaboo-web-"))
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder), "HF_HUB_DISABLE_TELEMETRY": "1"}
     shown = folder / "examples"
     sessions = Sessions(folder, kept=shown)
     try:
@@ -87,9 +84,9 @@ def serve(
 
 def _launch(page: Any, host: str, port: int, limits: Limits) -> None:
     """Starts the server with nothing but the page."""
-    with extra("web", "peekaboo web"):
-        import gradio as gr
-        from starlette.middleware import Middleware
+    import gradio as gr
+    from starlette.middleware import Middleware
+
     from .page import STYLE
 
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host.strip("[]")}) if is_loopback(host) else None

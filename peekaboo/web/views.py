@@ -64,11 +64,6 @@ def picture_of(moment: Moment, prompts: Sequence[str]) -> Image.Image:
     return titled([now, *alphas], ["so far", *titles], side=max(now.size))
 
 
-def overlay(results: Sequence[Result]) -> Image.Image:
-    """Draws all masks in colours, with labels."""
-    return all_of(results)
-
-
 # ---- lines and figures: HTML whose words are escaped ---------------------------------------------------------------------------
 
 
@@ -154,5 +149,5 @@ def archive(results: Sequence[Result], folder: Path) -> Path:
         for result, name in zip(results, labels([result.prompt for result in results]), strict=True):
             result.save(Path(place) / name)
         if len(results) > 1:
-            write_picture(Path(place) / "all.png", overlay(results))
+            write_picture(Path(place) / "all.png", all_of(results))
         return Path(shutil.make_archive(str(folder / "peekaboo"), "zip", place))

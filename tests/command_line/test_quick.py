@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from peekaboo.command_line.arguments import arrange
 from peekaboo.command_line.entry import main
 from peekaboo.command_line.names import all_configs
 from peekaboo.command_line.quick import expanded
@@ -199,7 +200,8 @@ def test_repeated_options_of_a_data_set_add_up() -> None:
         "b",
         "--prompt=a dog: small",
     ]
-    assert written_out(given) == [
-        "predict", '--data.images=["a", "b"]', '--data.prompt=["a dog", "a cät", "1e5", "a dog: small"]',
+    assert arrange(written_out(given)) == [
+        "predict", "--data", "peekaboo.data.image_folder.ImageFolderData",
+        '--config={"data": {"init_args": {"prompt": ["a dog", "a cät", "1e5", "a dog: small"], "images": ["a", "b"]}}}',
     ]  # fmt: skip
     assert written_out(["predict", "--prompt", "[a dog"]) == ["predict", "--data.prompt=[a dog"]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from peekaboo.data.film import Film, encode_film, frame_of, is_film, source_of_frame
+from peekaboo.data.film import Film, encode_film, frame_of, source_of_frame
 from peekaboo.data.image_folder import ImageFolderSamples
+from peekaboo.data.listing import is_film
 
 GREYS = (10, 60, 110, 160, 210)
 IDENTITY = bytes.fromhex("00010000 00000000 00000000 00000000 00010000 00000000 00000000 00000000 40000000")
