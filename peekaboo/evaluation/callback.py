@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from ..results.result import Result
 from ..results.writing import write_json, write_text
 from .batching import NO_TRUTH, SampleModule
 from .continuing import finished, provenance
+from .ending import nothing_found, say_the_end
 from .exports import Exports
 from .folder import RunFolder
 from .frames import as_files, unbroken, write_flicker, write_overlays
@@ -34,8 +34,6 @@ from .rows import failed_row, make_row
 from .runs import command_config, identity_of
 from .sheet import contact_sheet
 from .tables import samples_csv, summarise, table
-
-SHOWN = 5  # empty masks, and samples that failed, that are named on the terminal
 
 
 class Evaluation(Callback):
@@ -284,20 +282,7 @@ class Evaluation(Callback):
                 print(f"{prompt}: flicker {'-' if value is None else f'{value:.3f}'} (1 - IoU of neighbouring masks)")
         if self.contact_sheet:
             contact_sheet(folder, self.data, rows, self.contact_sheet, self.module.threshold)
-        done = len(rows) - len(metrics["failed"])
-        empty = [row["id"] for row in rows if row.get("empty")]
-        if self.stage == "predict" and empty:
-            self.nothing_found = len(empty) == done
-            named = ", ".join(empty[:SHOWN]) + (" ..." if empty[SHOWN:] else "")
-            print(f"\n{len(empty)} of {done} masks are empty: nothing was found in {named}")
-        photographs = sum(bool(row.get("photograph")) for row in rows)
-        if self.stage == "predict" and photographs:
-            print(f"\n{photographs} of {done} look like photographs, and the teacher knows drawings alone; add --teacher sd15")
-        each = f"{1000 * metrics['seconds_per_sample']:.0f} ms each"
-        print(f"\n{done} of {len(ids)} samples in {metrics['seconds']:.1f} s, {each}; results in {folder.path}")
-        failed = list(metrics["failed"].items())
-        for name, reason in failed[:SHOWN]:
-            print(f"failed: {name}: {reason}", file=sys.stderr)
-        if failed[SHOWN:]:
-            print(f"failed: {len(failed) - SHOWN} more; {folder.path / 'samples.csv'} has all, with why", file=sys.stderr)
+        if self.stage == "predict":
+            self.nothing_found = nothing_found(rows)
+        say_the_end(self.stage, folder, rows, metrics)
         return metrics["failed"]

@@ -15,6 +15,7 @@ from PIL import Image
 from ..data.backgrounds import BACKGROUNDS
 from ..data.looks import BENCHMARK_SEED
 from ..data.scenes import compose, noun_phrase
+from ..functional.optional import extra
 from ..results.writing import write_picture
 from .guard import Guard
 from .jobs import Jobs
@@ -84,9 +85,9 @@ def serve(
 
 def _launch(page: Any, host: str, port: int, limits: Limits) -> None:
     """Starts the server with nothing but the page."""
-    import gradio as gr
-    from starlette.middleware import Middleware
-
+    with extra("web", "peekaboo web"):
+        import gradio as gr
+        from starlette.middleware import Middleware
     from .page import STYLE
 
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host.strip("[]")}) if is_loopback(host) else None

@@ -202,7 +202,7 @@ def test_a_given_folder_refuses_another_configuration(manifest: Path, capsys: py
 def test_many_failures_are_a_few_lines(
     manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peekaboo.evaluation.callback.SHOWN", 2)
+    monkeypatch.setattr("peekaboo.evaluation.ending.SHOWN", 2)
     for i in range(COUNT):
         (manifest.parent / f"{i}.png").write_bytes(b"")
     assert main(baseline("test", manifest)) == 3
